@@ -1,0 +1,1 @@
+"""The contract of everything that learns, the one loop, checkpoints and records."""

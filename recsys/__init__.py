@@ -1,0 +1,1 @@
+"""Recommenders that learn by contrast: data, views, models, training, evaluation, command line."""

@@ -1,0 +1,117 @@
+"""Who touched what, and the three parts into which a study divides it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from graphcl.errors import InputError
+from recsys.data.ragged import Ragged
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Interactions:
+    """Events between users 0..U-1 and items 0..I-1, in the order of the source.
+
+    Ids at and above `num_items` are free for models: `num_items` is padding, `num_items + 1` a mask. Graph and
+    sequence models therefore share one numbering.
+    """
+
+    user: Tensor
+    """[n] int64."""
+    item: Tensor
+    """[n] int64."""
+    num_users: int
+    num_items: int
+    time: Tensor | None = None
+    """[n] int64 or float64, larger is later; None where the source keeps only an order."""
+    value: Tensor | None = None
+    """[n] float, a rating or a count."""
+    user_ids: tuple[str, ...] | None = None
+    """[U] the source's name of each user."""
+    item_ids: tuple[str, ...] | None = None
+    """[I] the source's name of each item."""
+
+    def __post_init__(self) -> None:
+        for name, ids, count in (("user", self.user, self.num_users), ("item", self.item, self.num_items)):
+            if ids.dtype != torch.int64 or ids.dim() != 1:
+                raise InputError(
+                    f"{name}: ids must be a flat int64 tensor, got {ids.dtype} of shape {tuple(ids.shape)}"
+                )
+            if ids.numel() and not (int(ids.min()) >= 0 and int(ids.max()) < count):
+                raise InputError(
+                    f"{name}: ids must lie in 0..{count - 1}, got {int(ids.min())}..{int(ids.max())}; "
+                    f"remap raw ids first, for example with Interactions.from_dataframe"
+                )
+        if len({column.numel() for column in self._columns().values()}) > 1:
+            raise InputError(f"columns differ in length: { {k: v.numel() for k, v in self._columns().items()} }")
+
+    def _columns(self) -> dict[str, Tensor]:
+        named = {"user": self.user, "item": self.item, "time": self.time, "value": self.value}
+        return {name: column for name, column in named.items() if column is not None}
+
+    def __len__(self) -> int:
+        return self.user.numel()
+
+    def __repr__(self) -> str:
+        return f"Interactions({len(self):,} events, {self.num_users:,} users, {self.num_items:,} items)"
+
+    def take(self, rows: Tensor) -> "Interactions":
+        """The named events [m] (positions or a mask), with the same users and items."""
+        return replace(self, **{name: column[rows] for name, column in self._columns().items()})  # type: ignore[arg-type]
+
+    def __add__(self, later: "Interactions") -> "Interactions":
+        """Both sets of events, those of `later` behind; users and items must agree."""
+        if (self.num_users, self.num_items) != (later.num_users, later.num_items):
+            raise InputError(f"cannot join {self!r} with {later!r}: they number different users or items")
+        mine, theirs = self._columns(), later._columns()
+        joined = {name: torch.cat([mine[name], theirs[name]]) if name in theirs else None for name in mine}
+        return replace(self, **joined)  # type: ignore[arg-type]
+
+    @cached_property
+    def chronological(self) -> Tensor:
+        """[n] the order of time, ties and absent times in the order of the source."""
+        return torch.arange(len(self)) if self.time is None else torch.argsort(self.time, stable=True)
+
+    @cached_property
+    def histories(self) -> Ragged:
+        """[U] rows: the items of each user, oldest first."""
+        order = self.chronological
+        return Ragged.group(self.user[order], self.item[order], self.num_users)
+
+    @cached_property
+    def graph(self) -> Data:
+        """The bipartite graph: user u is node u, item i is node `num_users + i`; each pair once, both directions."""
+        pair = torch.unique(self.user * self.num_items + self.item)
+        user, item = pair // self.num_items, pair % self.num_items + self.num_users
+        edge_index = torch.stack([torch.cat([user, item]), torch.cat([item, user])])
+        return Data(edge_index=edge_index, num_nodes=self.num_users + self.num_items)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the events, their order and the numbers of users and items; raw ids do not count."""
+        state = hashlib.sha256(f"{self.num_users} {self.num_items} {sorted(self._columns())}".encode())
+        for name, column in sorted(self._columns().items()):
+            state.update(column.to(torch.float64 if name in ("time", "value") else torch.int64).numpy().tobytes())
+        return state.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Three parts, always: training sees the first, early stopping the second, the report the third, once."""
+
+    train: Interactions
+    valid: Interactions
+    test: Interactions
+    protocol: Mapping[str, str] = field(default_factory=dict)
+    """How the parts were made: data set, filters, rule of the split, in words that a table can show."""
+
+    @cached_property
+    def digest(self) -> str:
+        """The identity of the data: results with different digests are not comparable."""
+        parts = (self.train.digest, self.valid.digest, self.test.digest)
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]

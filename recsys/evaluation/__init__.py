@@ -1,0 +1,1 @@
+"""Full ranking, metrics as pure functions of ranks, significance."""

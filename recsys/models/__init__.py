@@ -1,0 +1,1 @@
+"""Every recommender, by its name in YAML."""

@@ -1,0 +1,59 @@
+"""What a recommender is."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from graphcl.training.learner import Learner
+from recsys.data.interactions import Interactions
+from recsys.data.ragged import Ragged
+
+UNKNOWN_USER = -1
+"""The id by which a query asks for somebody who is only known by a history."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """A frozen picture of a model: what each item is, and how a user asks. Nothing in it is cached by the model."""
+
+    items: Tensor
+    """[I, d]"""
+    query: Callable[[Tensor, Ragged], Tensor]
+    """(user [B] int64, history of B rows, oldest first) -> [B, d]; a user may be `UNKNOWN_USER`."""
+    length: int = 0
+    """How many of a user's latest items a query reads; 0 if it reads none of a known user."""
+
+    def score(self, user: Tensor, history: Ragged) -> Tensor:
+        """[B, I] how much each user would like each item."""
+        return self.query(user, history) @ self.items.T
+
+
+class Recommender(Learner):
+    """Answers two questions: how wrong is it on this batch, and what would each user like?"""
+
+    task: ClassVar[Literal["general", "sequential"]] = "general"
+    """Whether a query is about a known user or about a history."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """The hyper-parameters and nothing else: one field, one YAML key, explained by the string below it."""
+
+    def __init__(self, train: Interactions, config: Any) -> None:
+        super().__init__()
+        self.num_users, self.num_items = train.num_users, train.num_items
+        self.config = config
+
+    @abstractmethod
+    def index(self) -> Index:
+        """A picture of the model as it is now, taken without gradients."""
+
+
+def no_items(num_rows: int, device: torch.device) -> Ragged:
+    """Empty histories for `num_rows` queries."""
+    return Ragged(
+        torch.empty(0, dtype=torch.long, device=device), torch.zeros(num_rows + 1, dtype=torch.long, device=device)
+    )
