@@ -1,0 +1,87 @@
+"""Checkpoints: one safetensors file each, tensors by name and a JSON header, replaced in one step."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from graphcl.errors import InputError
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write `tensors` and the JSON-serialisable `state` to `path`, or leave what was there.
+
+    Raises:
+        InputError: the file cannot be written (no space, no permission).
+    """
+    from safetensors.torch import save as serialise
+
+    blob = serialise(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+        metadata={"state": json.dumps(state)},
+    )
+    write_atomically(path, blob)
+
+
+def write_atomically(path: Path, blob: bytes) -> None:
+    """Replace `path` by `blob` in one step: a reader sees the old bytes or the new, even after a power cut.
+
+    Raises:
+        InputError: the file cannot be written (no space, no permission).
+    """
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with scratch.open("wb") as file:
+            file.write(blob)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); what was saved before is intact, "
+            f"make room or choose another output folder and go on with --resume"
+        ) from error
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the state that `save` wrote.
+
+    Raises:
+        InputError: the file is missing, damaged, or not one of ours.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint; train first, or check the run folder's name")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a mapping
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error}); train again or restore it") from error
+    if "state" not in header:
+        raise InputError(f"{path}: a safetensors file, but not a checkpoint of this library: its header has no 'state'")
+    return tensors, json.loads(header["state"])
+
+
+def load_weights(module: Any, tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Copy `tensors` into `module`, which must have the same names and shapes.
+
+    Raises:
+        InputError: a name or a shape differs; the first difference is named.
+    """
+    wanted = module.state_dict()
+    for name in sorted(wanted.keys() ^ tensors.keys()):
+        side = "lacks" if name in wanted else "has, but the model does not know,"
+        raise InputError(f"{where}: the checkpoint {side} {name!r}; it belongs to another model or configuration")
+    for name, tensor in tensors.items():
+        if wanted[name].shape != tensor.shape:
+            raise InputError(
+                f"{where}: {name!r} has shape {tuple(tensor.shape)}, the configuration asks for "
+                f"{tuple(wanted[name].shape)}; it belongs to another configuration or data set"
+            )
+    module.load_state_dict(dict(tensors))

@@ -1,0 +1,124 @@
+"""Where a training stands: everything that a resumed run needs to go on bit for bit."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from graphcl.training import checkpoint
+from graphcl.training.learner import Learner
+
+LAST, BEST = "last.safetensors", "best.safetensors"
+
+
+@dataclass
+class TrainingState:
+    """The learner, its optimisers, every generator, and the position in the training."""
+
+    learner: Learner
+    optimizers: dict[str, torch.optim.Optimizer]
+    generator: torch.Generator
+    """Draws the batches."""
+    scaler: torch.amp.GradScaler
+    epoch: int = -1
+    """The last epoch that is finished."""
+    step: int = 0
+    best_value: float = -math.inf
+    best_epoch: int = -1
+    stale: int = 0
+    """Evaluations since the best one."""
+    best_weights: dict[str, Tensor] | None = field(default=None, repr=False)
+
+    @classmethod
+    def begin(
+        cls,
+        learner: Learner,
+        optimizer_for: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        *,
+        seed: int,
+        scale_losses: bool,
+    ) -> "TrainingState":
+        """Before the first epoch. Seeds torch's global generators (dropout), the learner's and the sampler's."""
+        torch.manual_seed(seed)
+        learner.generator.manual_seed(seed + 1)
+        generator = torch.Generator().manual_seed(seed + 2)
+        optimizers = {phase: optimizer_for(learner.learns(phase)) for phase in dict.fromkeys(learner.phases)}
+        scaler = torch.amp.GradScaler(learner.device.type, enabled=scale_losses)
+        return cls(learner, optimizers, generator, scaler)
+
+    def observe(self, value: float) -> None:
+        """Take note of an evaluation: larger is better, NaN never is, a tie is not."""
+        if value > self.best_value:
+            self.best_value, self.best_epoch, self.stale = value, self.epoch, 0
+            self.best_weights = {name: tensor.clone() for name, tensor in self.learner.state_dict().items()}
+        else:
+            self.stale += 1
+
+    def save(self, folder: Path) -> None:
+        """Write `best` first, then `last`: killed in between, the older `last` still leads to the same `best`."""
+        position = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "best_value": self.best_value if math.isfinite(self.best_value) else None,
+            "best_epoch": self.best_epoch,
+            "stale": self.stale,
+        }
+        if self.best_epoch == self.epoch and self.best_weights is not None:
+            checkpoint.save(folder / BEST, self.best_weights, position)
+        tensors = {f"model/{name}": tensor for name, tensor in self.learner.state_dict().items()}
+        tensors |= {f"random/{name}": state for name, state in self._random().items()}
+        for phase, optimizer in self.optimizers.items():
+            for row, slots in optimizer.state_dict()["state"].items():
+                tensors |= {
+                    f"optimizer/{phase}/{row}/{slot}": torch.as_tensor(value)
+                    for slot, value in slots.items()
+                    if value is not None
+                }
+        checkpoint.save(folder / LAST, tensors, position | {"scaler": self.scaler.state_dict()})
+
+    def load(self, folder: Path) -> None:
+        """Go back to where `save` was called; nothing happens where nothing was saved yet.
+
+        Raises:
+            InputError: a checkpoint is damaged or belongs to another learner.
+        """
+        if not (folder / LAST).exists():
+            return
+        tensors, position = checkpoint.load(folder / LAST)
+        checkpoint.load_weights(self.learner, section(tensors, "model"), folder / LAST)
+        for phase, optimizer in self.optimizers.items():
+            slots: dict[int, dict[str, Tensor]] = {}
+            for name, value in section(tensors, f"optimizer/{phase}").items():
+                row, _, slot = name.partition("/")
+                slots.setdefault(int(row), {})[slot] = value
+            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+        random = section(tensors, "random")
+        self.generator.set_state(random["sampler"])
+        self.learner.generator.set_state(random["learner"])
+        torch.set_rng_state(random["cpu"])
+        if "cuda" in random:
+            torch.cuda.set_rng_state(random["cuda"], self.learner.device)
+        self.scaler.load_state_dict(position["scaler"])
+        self.epoch, self.step = position["epoch"], position["step"]
+        self.best_epoch, self.stale = position["best_epoch"], position["stale"]
+        if position["best_value"] is not None:
+            self.best_value = position["best_value"]
+            self.best_weights = checkpoint.load(folder / BEST)[0]
+
+    def _random(self) -> dict[str, Tensor]:
+        states = {
+            "sampler": self.generator.get_state(),
+            "learner": self.learner.generator.get_state(),
+            "cpu": torch.get_rng_state(),
+        }
+        if self.learner.device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self.learner.device)
+        return states
+
+
+def section(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `name/`, without that beginning."""
+    return {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
