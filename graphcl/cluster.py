@@ -9,8 +9,8 @@ from graphcl.errors import InputError
 
 Metric = Literal["euclidean", "inner"]
 
-_CHUNK_CELLS = 1 << 22
-"""Largest block of points x centroids held at once (16 MB in float32)."""
+_CHUNK_CELLS = 1 << 20
+"""Largest block of points x centroids held at once (4 MB in float32, which stays in cache)."""
 _POINTS_PER_SEED = 64
 """The seeding sees at most this many points for each cluster; more change the result by less than the seed does."""
 
