@@ -1,0 +1,274 @@
+"""The one contrastive objective: minus the positive's logit, plus the log of a denominator."""
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Literal, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from graphcl.errors import InputError
+from graphcl.objectives.denominators import All, Denominator, add_epsilon
+from graphcl.objectives.kernel import PairTerm, Tile, full_precision
+from graphcl.objectives.pairing import Pairing, Pairs, across
+from graphcl.objectives.positives import Index, Labels, Positives
+from graphcl.objectives.rows import EachPositive, MeanPositive, SumPositive
+from graphcl.objectives.similarity import Similarity, cosine
+from graphcl.objectives.weights import DistinctGroups, Exclude, Transposed, as_term
+
+Numerator = Literal["mean", "lse", "each"]
+Detached = Literal["anchors", "candidates", "positive_weight"]
+Reduction = Literal["mean", "sum", "none"]
+
+_ROWS = {"mean": MeanPositive, "lse": SumPositive, "each": EachPositive}
+
+
+class Options(TypedDict, total=False):
+    """The arguments of `Contrast`, for the named objectives that pass them on."""
+
+    similarity: Similarity
+    pairing: Pairing
+    numerator: Numerator
+    denominator: Denominator
+    positive_weight: Callable[[Tensor], Tensor] | None
+    probability_floor: float
+    direction_weight: float
+    detach: Collection[Detached]
+    incomplete: Literal["skip", "error"]
+    reduction: Reduction
+    tile: Tile | str | None
+
+
+class Contrast(nn.Module):
+    """l_i = D_i - w_i A_i: a log denominator minus the positive logit, averaged over anchors.
+
+    With logits a_ij = s(x_i, y_j) / temperature:
+
+    - `numerator` says what A_i is where an anchor has several positives: their "mean" (SupCon's "out" form), the log
+      of the "lse" sum of their exponentials ("in", HeCo), or "each" of them a loss of its own (its own denominator
+      holds the other positives neither as positives nor as negatives).
+    - `denominator` gives D_i: `All`, `Decoupled`, `Debiased`, or any function of `Rows`.
+    - `positive_weight` maps the similarities of the positive pairs [N] to w [N] (DCLW); 1 if None.
+    - `probability_floor` e turns the loss into -log(exp(A_i - D_i) + e), as published DCCF does with 1e-8.
+    - `direction_weight` is the share of the direction a -> b; the rest goes to b -> a. Only across views.
+    - `detach` names what no gradient flows into: "anchors", "candidates", "positive_weight".
+    - `incomplete` says what happens to an anchor without a positive or with an empty denominator: "skip" leaves it out
+      of numerator and count of the mean, "error" raises.
+    - `reduction` "mean" divides by the number of complete anchors (of positive pairs where the numerator is "each");
+      "sum" does not; "none" returns one loss per anchor (pair), 0 where incomplete.
+    - `temperature` is a number or a parameter of one element (then learned).
+    - `tile` is the kernel's; None is the dense form, which alone can be differentiated twice.
+    """
+
+    def __init__(  # noqa: PLR0913 -- what a loss varies is an argument, not a subclass
+        self,
+        temperature: float | nn.Parameter = 0.2,
+        *,
+        similarity: Similarity = cosine,
+        pairing: Pairing = across,
+        numerator: Numerator = "mean",
+        denominator: Denominator | None = None,
+        positive_weight: Callable[[Tensor], Tensor] | None = None,
+        probability_floor: float = 0.0,
+        direction_weight: float = 1.0,
+        detach: Collection[Detached] = (),
+        incomplete: Literal["skip", "error"] = "skip",
+        reduction: Reduction = "mean",
+        tile: Tile | str | None = "auto",
+    ) -> None:
+        super().__init__()
+        if not isinstance(temperature, Tensor) and not temperature > 0:
+            raise InputError(f"temperature must be above 0, not {temperature}.")
+        if not 0 <= direction_weight <= 1:
+            raise InputError(f"direction_weight is a share between 0 and 1, not {direction_weight}.")
+        if direction_weight < 1 and pairing is not across:
+            raise InputError("direction_weight weighs the two directions of pairing=across; other pairings have one.")
+        self.temperature = temperature
+        self.similarity = similarity
+        self.pairing = pairing
+        self.numerator = numerator
+        self.denominator: Denominator = All() if denominator is None else denominator
+        self.positive_weight = positive_weight
+        self.probability_floor = probability_floor
+        self.direction_weight = direction_weight
+        self.detach = frozenset(detach)
+        self.incomplete = incomplete
+        self.reduction = reduction
+        self.tile = tile
+
+    def forward(  # noqa: PLR0913 -- what a call may know of its rows
+        self,
+        a: Tensor,
+        b: Tensor,
+        *,
+        positives: Positives | Tensor | None = None,
+        labels: Tensor | None = None,
+        group: Tensor | None = None,
+        weight: PairTerm | Tensor | None = None,
+        candidate_weight: Tensor | None = None,
+        negatives: Tensor | None = None,
+        negative_group: Tensor | None = None,
+        temperature: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of views `a` [n, d] and `b` [m, d]: a scalar, or [N] where `reduction` is "none".
+
+        The pairing makes N anchors and M candidates of them. Positives are, first of these that is given: `positives`
+        (a `Positives` over anchors and candidates, or the candidate of each anchor, int64 [N], -1 for none), `labels`
+        [n] (rows of one label), or the same row in the other view.
+
+        `group` [n]: rows of one group are never negatives of each other (false negatives); positives stay.
+        `weight`: of pairs in the denominator, a matrix [N, M] or a `PairTerm`; 0 removes the pair.
+        `candidate_weight` [M]: of candidates in the denominator (propensities).
+        `negatives` [K, d]: more candidates that are positives of none (a queue), with `negative_group` [K].
+        `temperature`: instead of the objective's own; a scalar, [N, 1] per anchor or [1, M] per candidate.
+
+        Raises `InputError` where shapes disagree and where the loss is not finite.
+        """
+        with torch.autocast(a.device.type, enabled=False):
+            pairs = self.pairing(full_precision(a), full_precision(b))
+            chosen = _positives(pairs, positives, labels)
+            tau = self._tau(pairs, temperature)
+            queue = None if negatives is None else full_precision(negatives)
+            queue_terms = _queue_terms(pairs, group, negative_group)
+            terms = _terms(pairs, chosen, group, weight)
+            bias = None if candidate_weight is None else _log_weight(candidate_weight, pairs)
+            loss = self._direction(pairs, chosen, terms, bias, queue, queue_terms, tau)
+            if self.direction_weight < 1:
+                if candidate_weight is not None or negative_group is not None:
+                    raise InputError("candidate_weight and negative_group weigh one direction; use direction_weight=1.")
+                back = replace(pairs, anchors=pairs.candidates, candidates=pairs.anchors)
+                flipped = tuple(Transposed(term) for term in terms)
+                other = self._direction(back, chosen.transposed(), flipped, None, queue, (), tau.T)
+                loss = self.direction_weight * loss + (1 - self.direction_weight) * other
+        if not torch.isfinite(loss.detach()).all():
+            raise InputError(_why_not_finite(a, b, negatives))
+        return loss
+
+    def _tau(self, pairs: Pairs, given: Tensor | None) -> Tensor:
+        tau = torch.as_tensor(self.temperature if given is None else given).to(pairs.anchors)
+        shape = (len(pairs.anchors), len(pairs.candidates))
+        if tau.numel() == 1:
+            return tau.reshape(())
+        if tau.shape not in ((shape[0], 1), (1, shape[1])):
+            raise InputError(
+                f"temperature is a scalar, [{shape[0]}, 1] per anchor or [1, {shape[1]}] per candidate, "
+                f"not {list(tau.shape)}."
+            )
+        return tau
+
+    def _direction(
+        self,
+        pairs: Pairs,
+        positives: Positives,
+        terms: tuple[PairTerm, ...],
+        bias: Tensor | None,
+        queue: Tensor | None,
+        queue_terms: tuple[PairTerm, ...],
+        tau: Tensor,
+    ) -> Tensor:
+        x = pairs.anchors.detach() if "anchors" in self.detach else pairs.anchors
+        y = pairs.candidates.detach() if "candidates" in self.detach else pairs.candidates
+        # One call for both sides: a similarity may look at them together (centring).
+        x, y = self.similarity(x, y if queue is None else torch.cat([y, queue]))
+        per_candidate = tau.ndim == 2 and tau.shape[0] == 1
+        if queue is not None:
+            if per_candidate:
+                raise InputError("A temperature per candidate does not reach the queue; use one per anchor.")
+            y, queue = y[: len(pairs.candidates)], y[len(pairs.candidates) :]
+        rows = _ROWS[self.numerator](
+            x=x if per_candidate else x / tau,
+            y=y / tau.T if per_candidate else y,
+            positives=positives,
+            terms=terms,
+            col_bias=bias,
+            queue=queue,
+            queue_terms=queue_terms,
+            negatives_within=pairs.negatives_within,
+            tau=tau,
+            tile=self.tile,
+        )
+        return self._reduce(self._losses(rows), rows)
+
+    def _losses(self, rows: MeanPositive) -> tuple[Tensor, Tensor]:
+        """The loss of each row, and which rows are complete."""
+        denominator, positive = self.denominator(rows), rows.positive
+        complete = rows.present & ~torch.isneginf(denominator)
+        if self.positive_weight is not None:
+            similarity = positive * rows.temperature
+            if "positive_weight" in self.detach:
+                similarity = similarity.detach()
+            positive = positive * self.positive_weight(similarity)
+        log_probability = positive - denominator.masked_fill(torch.isneginf(denominator), 0.0)
+        return -add_epsilon(log_probability, self.probability_floor), complete
+
+    def _reduce(self, losses: tuple[Tensor, Tensor], rows: MeanPositive) -> Tensor:
+        loss, complete = losses
+        if self.incomplete == "error" and not complete.all():
+            row = int((~complete).nonzero()[0])
+            lacks = "an empty denominator" if rows.present[row] else "no positive"
+            raise InputError(f"Anchor {row} has {lacks}; give it one, or pass incomplete='skip' to leave it out.")
+        loss = torch.where(complete, loss, 0.0)
+        if self.reduction == "none":
+            return loss
+        return loss.sum() / complete.sum().clamp(min=1) if self.reduction == "mean" else loss.sum()
+
+
+def _positives(pairs: Pairs, given: Positives | Tensor | None, labels: Tensor | None) -> Positives:
+    if isinstance(given, Positives):
+        return given
+    if given is None and labels is not None:
+        anchor, candidate = (labels.repeat(times) for times in pairs.repeat)
+        _check_ids("labels", anchor, pairs.anchors)
+        _check_ids("labels", candidate, pairs.candidates)
+        return Labels(anchor, candidate, pairs.own)
+    index = pairs.index if given is None else given
+    if index is None:
+        raise InputError(
+            f"Which of the {len(pairs.candidates)} candidates belongs to which of the {len(pairs.anchors)} anchors "
+            "does not follow from the order of rows; pass positives= or labels=."
+        )
+    _check_ids("positives", index, pairs.anchors)
+    return Index(index, len(pairs.candidates))
+
+
+def _terms(
+    pairs: Pairs, positives: Positives, group: Tensor | None, weight: PairTerm | Tensor | None
+) -> tuple[PairTerm, ...]:
+    terms: list[PairTerm] = [] if pairs.own is None else [Exclude(pairs.own)]
+    if group is not None:
+        anchor, candidate = (group.repeat(times) for times in pairs.repeat)
+        _check_ids("group", anchor, pairs.anchors)
+        _check_ids("group", candidate, pairs.candidates)
+        terms.append(DistinctGroups(anchor, candidate, positives))
+    if weight is not None:
+        terms.append(as_term(weight, (len(pairs.anchors), len(pairs.candidates))))
+    return tuple(terms)
+
+
+def _queue_terms(pairs: Pairs, group: Tensor | None, negative_group: Tensor | None) -> tuple[PairTerm, ...]:
+    if negative_group is None:
+        return ()
+    if group is None:
+        raise InputError("negative_group is compared with the anchors' group; pass group= as well.")
+    return (DistinctGroups(group.repeat(pairs.repeat[0]), negative_group),)
+
+
+def _log_weight(candidate_weight: Tensor, pairs: Pairs) -> Tensor:
+    _check_ids("candidate_weight", candidate_weight, pairs.candidates)
+    return candidate_weight.to(pairs.candidates.dtype).log()
+
+
+def _check_ids(name: str, ids: Tensor, rows: Tensor) -> None:
+    if ids.shape != rows.shape[:1]:
+        raise InputError(f"{name} has shape {list(ids.shape)}, but the pairing makes {len(rows)} rows of it.")
+
+
+def _why_not_finite(a: Tensor, b: Tensor, negatives: Tensor | None) -> str:
+    for name, rows in (("the first view", a), ("the second view", b), ("negatives", negatives)):
+        bad = None if rows is None else (~torch.isfinite(rows)).any(1).nonzero()
+        if bad is not None and len(bad):
+            return f"The contrastive loss is not finite: row {int(bad[0])} of {name} holds NaN or infinity."
+    return (
+        "The contrastive loss is not finite although both views are: the logits overflow or a weight or temperature is "
+        "NaN, 0 or negative; lower the norm of the rows, use similarity=cosine or raise the temperature."
+    )

@@ -1,0 +1,204 @@
+"""The one kernel under every contrastive objective: a log-sum-exp per row, streamed in tiles.
+
+    L_i = log sum_j exp(x_i . y_j + c_j + B_ij)
+
+Neither the [N, M] matrix of logits nor its gradient ever exists: the forward pass keeps the running maximum and sum of
+each row, the backward pass computes each tile again and folds it into the gradients at once. Memory is
+O((N + M) d) plus one tile, for a third more arithmetic than the dense form.
+
+Everything a contrastive loss varies folds into the arguments: a temperature (scalar, per row, per column; learnable)
+divides `x` or `y` before the call, a similarity is an inner product after `graphcl.objectives.similarity`, a propensity
+weight is `col_bias`, a mask is B = -inf and a pair weight B = log w, both given tile by tile as `PairTerm`s.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from graphcl.errors import InputError
+
+Tile = tuple[int, int]
+"""Rows and columns computed at a time."""
+
+TILE_CPU: Tile = (512, 1024)
+"""Two megabytes in float32: a tile stays in the second-level cache of one core."""
+TILE_GPU: Tile = (4096, 8192)
+"""128 MiB in float32: few launches, and the products are large enough to fill the chip."""
+
+
+class PairTerm(Protocol):
+    """Adds B_ij to the logits of a tile: -inf removes the pair, log w weighs it."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What B depends on and gradients flow into; empty where B is constant."""
+        ...
+
+    def __call__(self, logits: Tensor, rows: slice, cols: slice, *tensors: Tensor) -> Tensor:
+        """Return `logits + B[rows, cols]`, `[r, c]`, with B computed from `tensors`; may work in place."""
+        ...
+
+
+def row_lse(
+    x: Tensor,
+    y: Tensor,
+    *,
+    col_bias: Tensor | None = None,
+    terms: Sequence[PairTerm] = (),
+    tile: Tile | str | None = "auto",
+) -> Tensor:
+    """log sum_j exp(x_i . y_j + c_j + B_ij) of each row of `x`.
+
+    `x` [N, d] and `y` [M, d] in float64, float32 or half precision; `col_bias` c [M]; `terms` add up to B. Returns [N],
+    in float32 where the inputs are of half precision, also under autocast. A row whose terms are all -inf gives
+    -inf and no gradient. Gradients reach `x`, `y`, `col_bias` and the tensors of every term.
+
+    `tile` is the number of rows and columns computed at a time; it changes memory and time, not the result. None
+    computes the dense [N, M] matrix instead, the only form that can be differentiated twice.
+
+    Raises `InputError` where shapes disagree, and on a second derivative of the streaming form.
+    """
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        raise InputError(f"row_lse needs x [N, d] and y [M, d], but got {list(x.shape)} and {list(y.shape)}.")
+    if col_bias is not None and col_bias.shape != y.shape[:1]:
+        raise InputError(f"col_bias needs one value per row of y, [{len(y)}], but has shape {list(col_bias.shape)}.")
+    with torch.autocast(x.device.type, enabled=False):
+        x, y = full_precision(x), full_precision(y)
+        dtype = torch.promote_types(x.dtype, y.dtype)
+        x, y = x.to(dtype), y.to(dtype)
+        bias = None if col_bias is None else col_bias.to(dtype)
+        if tile is None:
+            return _dense(x, y, bias, tuple(terms))
+        if isinstance(tile, str):
+            tile = TILE_GPU if x.is_cuda else TILE_CPU
+        learned = [tensor for term in terms for tensor in term.tensors]
+        result: Tensor = _RowLse.apply(x, y, bias, tuple(terms), tile, *learned)
+        return result
+
+
+def full_precision(values: Tensor) -> Tensor:
+    """float16 and bfloat16 as float32: exp overflows them at cosine / temperature of 11 and rounds both to 3 digits."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def blocks(length: int, size: int) -> Iterator[slice]:
+    """Consecutive slices that cover `range(length)`."""
+    for start in range(0, length, size):
+        yield slice(start, min(start + size, length))
+
+
+def add_terms(
+    logits: Tensor, rows: slice, cols: slice, terms: tuple[PairTerm, ...], tensors: Sequence[Tensor]
+) -> Tensor:
+    """Add every term to a tile; `tensors` are those of all terms, one after the other."""
+    first = 0
+    for term in terms:
+        last = first + len(term.tensors)
+        logits = term(logits, rows, cols, *tensors[first:last])
+        first = last
+    return logits
+
+
+def _dense(x: Tensor, y: Tensor, bias: Tensor | None, terms: tuple[PairTerm, ...]) -> Tensor:
+    logits = x @ y.T if bias is None else x @ y.T + bias
+    learned = [tensor for term in terms for tensor in term.tensors]
+    logits = add_terms(logits, slice(0, len(x)), slice(0, len(y)), terms, learned)
+    empty = torch.isneginf(logits).all(1)
+    # A row of -inf has NaN gradients in logsumexp; it takes part as zeros and is emptied again afterwards.
+    return logits.masked_fill(empty[:, None], 0.0).logsumexp(1).masked_fill(empty, -torch.inf)
+
+
+class _RowLse(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        y: Tensor,
+        bias: Tensor | None,
+        terms: tuple[PairTerm, ...],
+        tile: Tile,
+        *learned: Tensor,
+    ) -> Tensor:
+        lse = x.new_full((len(x),), -torch.inf)
+        buffer = _tile_buffer(x, y, tile)
+        for rows in blocks(len(x), tile[0]):
+            highest = lse[rows].clone()
+            total = torch.zeros_like(highest)
+            for cols in blocks(len(y), tile[1]):
+                logits = _logits(x[rows], y[cols], None if bias is None else bias[cols], buffer)
+                logits = add_terms(logits, rows, cols, terms, learned)
+                raised = torch.maximum(highest, logits.amax(1))
+                shift = raised.masked_fill(torch.isneginf(raised), 0.0)  # -inf minus -inf would be NaN
+                total.mul_((highest - shift).exp_()).add_(logits.sub_(shift[:, None]).exp_().sum(1))
+                highest = raised
+            lse[rows] = highest + total.log()
+        ctx.save_for_backward(x, y, bias, lse, *learned)
+        ctx.terms, ctx.tile = terms, tile
+        return lse
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise InputError(
+                "The streaming log-sum-exp can be differentiated once, but a second derivative was asked for "
+                "(create_graph=True); pass tile=None to the objective to use the dense form."
+            )
+        (cotangent,) = cotangents
+        x, y, bias, lse, *learned = ctx.saved_tensors
+        wants_x, wants_y, wants_bias, _, _, *wants_learned = ctx.needs_input_grad
+        shift = lse.masked_fill(torch.isneginf(lse), 0.0)
+        buffer = _tile_buffer(x, y, ctx.tile)
+        x_weighted = x * cotangent[:, None]
+        grad_x = torch.zeros_like(x) if wants_x else None
+        grad_y = torch.zeros_like(y) if wants_y else None
+        grad_bias = torch.zeros_like(bias) if wants_bias else None
+        leaves = [t.detach().requires_grad_(wanted) for t, wanted in zip(learned, wants_learned, strict=True)]
+        wanted_leaves = [leaf for leaf in leaves if leaf.requires_grad]
+        grad_learned = [torch.zeros_like(leaf) for leaf in wanted_leaves]
+
+        for rows in blocks(len(x), ctx.tile[0]):
+            for cols in blocks(len(y), ctx.tile[1]):
+                logits = _logits(x[rows], y[cols], None if bias is None else bias[cols], buffer)
+                with torch.set_grad_enabled(bool(wanted_leaves)):
+                    weighed = add_terms(logits, rows, cols, ctx.terms, leaves)
+                share = weighed.detach().sub_(shift[rows, None]).exp_()  # p_ij, which sums to 1 over j
+                if grad_x is not None:
+                    grad_x[rows].addmm_(share, y[cols])
+                if grad_y is not None:
+                    grad_y[cols].addmm_(share.T, x_weighted[rows])
+                if grad_bias is not None:
+                    grad_bias[cols].addmv_(share.T, cotangent[rows])
+                if wanted_leaves:
+                    share.mul_(cotangent[rows, None])
+                    for total, part in zip(
+                        grad_learned,
+                        torch.autograd.grad(weighed, wanted_leaves, share, allow_unused=True),
+                        strict=True,
+                    ):
+                        if part is not None:
+                            total.add_(part)
+
+        if grad_x is not None:
+            grad_x.mul_(cotangent[:, None])
+        found = iter(grad_learned)
+        return (
+            grad_x,
+            grad_y,
+            grad_bias,
+            None,
+            None,
+            *(next(found) if leaf.requires_grad else None for leaf in leaves),
+        )
+
+
+def _tile_buffer(x: Tensor, y: Tensor, tile: Tile) -> Tensor:
+    return x.new_empty(min(tile[0], len(x)) * min(tile[1], len(y)))
+
+
+def _logits(x: Tensor, y: Tensor, bias: Tensor | None, buffer: Tensor) -> Tensor:
+    out = buffer[: len(x) * len(y)].view(len(x), len(y))
+    if bias is None:
+        return torch.mm(x, y.T, out=out)
+    return torch.addmm(bias, x, y.T, out=out)

@@ -1,0 +1,248 @@
+"""Which candidates are positives of which anchor.
+
+Because every similarity is an inner product, the mean positive logit is the logit of the mean positive: a set of
+positives only has to say what that mean is, `target(y)` [N, d]. No [N, M] mask is needed for it, whatever the number of
+positives.
+"""
+
+# ruff: noqa: D102 -- what a method returns is said once, at the protocol or abstract class it implements
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphcl.objectives.kernel import blocks
+
+
+class Positives(ABC):
+    """A non-negative affinity q_ij of N anchors to M candidates, whose rows are used as shares q_ij / sum_j q_ij."""
+
+    @abstractmethod
+    def target(self, y: Tensor) -> Tensor:
+        """sum_j q_ij y_j / sum_j q_ij [N, d] for candidates `y` [M, d]; zero for an anchor without a positive."""
+
+    @abstractmethod
+    def present(self) -> Tensor:
+        """Which anchors have a positive, bool [N]."""
+
+    @abstractmethod
+    def tile(self, rows: slice, cols: slice) -> Tensor:
+        """Whether q_ij > 0, bool [r, c]."""
+
+    @abstractmethod
+    def edges(self) -> Tensor:
+        """The pairs with q_ij > 0, int64 [2, E], anchors first."""
+
+    @abstractmethod
+    def transposed(self) -> "Positives":
+        """The same pairs with anchors and candidates exchanged."""
+
+
+@dataclass(frozen=True, eq=False)
+class Index(Positives):
+    """One positive per anchor: candidate `index[i]`, or none where it is -1."""
+
+    index: Tensor
+    """int64 [N]"""
+    num_candidates: int
+    """M"""
+
+    def target(self, y: Tensor) -> Tensor:
+        return y[self.index.clamp(min=0)] * self.present()[:, None]
+
+    def present(self) -> Tensor:
+        return self.index >= 0
+
+    def tile(self, rows: slice, cols: slice) -> Tensor:
+        column = torch.arange(cols.start, cols.stop, device=self.index.device)
+        return self.index[rows, None] == column
+
+    def edges(self) -> Tensor:
+        row = self.present().nonzero()[:, 0]
+        return torch.stack([row, self.index[row]])
+
+    def transposed(self) -> Positives:
+        order = torch.argsort(self.index)
+        counted = torch.arange(len(self.index), device=self.index.device)
+        if len(counted) == self.num_candidates and torch.equal(self.index[order], counted):
+            return Index(order, len(order))
+        return Edges(self.edges().flip(0), num_anchors=self.num_candidates, num_candidates=len(self.index))
+
+
+@dataclass(frozen=True, eq=False)
+class Labels(Positives):
+    """Candidates with the anchor's label, except the anchor itself, which is candidate `own[i]` where given."""
+
+    anchor: Tensor
+    """int64 [N]"""
+    candidate: Tensor
+    """int64 [M]"""
+    own: Tensor | None = None
+    """int64 [N]; its label is the anchor's"""
+
+    def target(self, y: Tensor) -> Tensor:
+        _, classes = torch.unique(torch.cat([self.anchor, self.candidate]), return_inverse=True)
+        of_anchor, of_candidate = classes.split([len(self.anchor), len(self.candidate)])
+        total = y.new_zeros(int(classes.max()) + 1, y.shape[1]).index_add(0, of_candidate, y)[of_anchor]
+        if self.own is not None:
+            total = total - y[self.own]
+        count = self._count()
+        return total * (count > 0)[:, None] / count.clamp(min=1)[:, None]
+
+    def present(self) -> Tensor:
+        return self._count() > 0
+
+    def _count(self) -> Tensor:
+        ordered = self.candidate.sort().values
+        right = torch.searchsorted(ordered, self.anchor, right=True)
+        left = torch.searchsorted(ordered, self.anchor, right=False)
+        return right - left - (0 if self.own is None else 1)
+
+    def tile(self, rows: slice, cols: slice) -> Tensor:
+        same = self.anchor[rows, None] == self.candidate[cols]
+        if self.own is not None:
+            same &= self.own[rows, None] != torch.arange(cols.start, cols.stop, device=same.device)
+        return same
+
+    def edges(self) -> Tensor:
+        return _nonzero(self.tile, len(self.anchor), len(self.candidate))
+
+    def transposed(self) -> Positives:
+        own = None if self.own is None else torch.argsort(self.own)
+        return Labels(self.candidate, self.anchor, own)
+
+
+@dataclass(frozen=True, eq=False)
+class Edges(Positives):
+    """Positives as a list of pairs, with a weight each if some count more than others."""
+
+    edge_index: Tensor
+    """int64 [2, E], anchors first, no pair twice"""
+    num_anchors: int
+    """N"""
+    num_candidates: int
+    """M"""
+    weight: Tensor | None = None
+    """[E], not negative; None weighs all alike"""
+
+    @cached_property
+    def _by_anchor(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Anchors, candidates and weights in the order of anchors, and where each anchor begins."""
+        order = torch.argsort(self.edge_index[0], stable=True)
+        row, col = self.edge_index[:, order]
+        weight = torch.ones(len(row), device=row.device) if self.weight is None else self.weight.detach()[order]
+        start = torch.searchsorted(row, torch.arange(self.num_anchors + 1, device=row.device))
+        return row, col, weight, start
+
+    def target(self, y: Tensor) -> Tensor:
+        row, col, weight, _ = self._by_anchor
+        weight = weight.to(y.dtype)
+        mass = y.new_zeros(self.num_anchors).index_add(0, row, weight)
+        share = weight / torch.where(mass > 0, mass, 1.0)[row]
+
+        def move(values: Tensor, source: Tensor, to: Tensor, size: int) -> Tensor:
+            total = values.new_zeros(size, values.shape[1])
+            for part in blocks(len(share), 1 << 16):  # [E, d] would dwarf everything else
+                total.index_add_(0, to[part], values[source[part]] * share[part, None])
+            return total
+
+        return _Product.apply(
+            y, lambda v: move(v, col, row, self.num_anchors), lambda v: move(v, row, col, self.num_candidates)
+        )
+
+    def present(self) -> Tensor:
+        row, _, weight, start = self._by_anchor
+        return torch.zeros(len(start) - 1, device=row.device, dtype=weight.dtype).index_add(0, row, weight) > 0
+
+    def tile(self, rows: slice, cols: slice) -> Tensor:
+        row, col, weight, start = self._by_anchor
+        part = slice(int(start[rows.start]), int(start[rows.stop]))
+        row, col = row[part], col[part]
+        inside = (col >= cols.start) & (col < cols.stop) & (weight[part] > 0)
+        mask = torch.zeros(rows.stop - rows.start, cols.stop - cols.start, dtype=torch.bool, device=row.device)
+        mask[row[inside] - rows.start, col[inside] - cols.start] = True
+        return mask
+
+    def edges(self) -> Tensor:
+        row, col, weight, _ = self._by_anchor
+        return torch.stack([row, col])[:, weight > 0]
+
+    def transposed(self) -> Positives:
+        return Edges(self.edge_index.flip(0), self.num_candidates, self.num_anchors, self.weight)
+
+
+@dataclass(frozen=True, eq=False)
+class Soft(Positives):
+    """Graded targets, computed a block of anchors at a time; no gradient flows into them."""
+
+    affinity: Callable[[slice], Tensor]
+    """maps a slice of anchors to q [r, M], not negative; `lambda rows: q[rows]` for a matrix that fits in memory"""
+    num_anchors: int
+    """N"""
+    num_candidates: int
+    """M"""
+    block: int = 512
+    """anchors at a time"""
+
+    def _blocks(self, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        with torch.no_grad():
+            for rows in blocks(self.num_anchors, self.block):
+                yield rows, self.affinity(rows).to(like.dtype)
+
+    def target(self, y: Tensor) -> Tensor:
+        def forward(values: Tensor) -> Tensor:
+            return torch.cat([_shares(q) @ values for _, q in self._blocks(y)])
+
+        def backward(cotangent: Tensor) -> Tensor:
+            return sum((_shares(q).T @ cotangent[rows] for rows, q in self._blocks(y)), torch.zeros_like(y))
+
+        return _Product.apply(y, forward, backward)
+
+    def present(self) -> Tensor:
+        return torch.cat([self.affinity(rows).sum(1) > 0 for rows in blocks(self.num_anchors, self.block)])
+
+    def tile(self, rows: slice, cols: slice) -> Tensor:
+        return self.affinity(rows)[:, cols] > 0
+
+    def edges(self) -> Tensor:
+        return _nonzero(self.tile, self.num_anchors, self.num_candidates)
+
+    def transposed(self) -> Positives:
+        def affinity(cols: slice) -> Tensor:
+            return torch.cat([self.affinity(rows)[:, cols] for rows in blocks(self.num_anchors, self.block)]).T
+
+        return Soft(affinity, self.num_candidates, self.num_anchors, self.block)
+
+
+class _Product(torch.autograd.Function):
+    """A constant linear map and its transpose, neither of them stored as a matrix."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, y: Tensor, forward: Callable[[Tensor], Tensor], backward: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        ctx.forward_map, ctx.backward_map = forward, backward
+        return forward(y)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None, None]:
+        # Applied as a Function again, so that a second derivative is as right as the first.
+        return _Product.apply(cotangents[0], ctx.backward_map, ctx.forward_map), None, None
+
+
+def _shares(affinity: Tensor) -> Tensor:
+    mass = affinity.sum(1, keepdim=True)
+    return affinity / torch.where(mass > 0, mass, 1.0)
+
+
+def _nonzero(tile: Callable[[slice, slice], Tensor], num_anchors: int, num_candidates: int) -> Tensor:
+    found = [torch.empty(2, 0, dtype=torch.int64)]
+    for rows in blocks(num_anchors, 1024):
+        row, col = tile(rows, slice(0, num_candidates)).nonzero().T
+        found.append(torch.stack([row + rows.start, col]))
+    return torch.cat([pairs.to(found[-1].device) for pairs in found], 1)

@@ -1,0 +1,182 @@
+"""Weights and masks of pairs, as terms that the kernel adds to its tiles: log w_ij, or -inf for a pair left out."""
+
+# ruff: noqa: D102 -- what a method returns is said once, at the protocol or abstract class it implements
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from graphcl.errors import InputError
+from graphcl.objectives.kernel import PairTerm, full_precision
+from graphcl.objectives.positives import Index, Positives
+
+
+class _Constant:
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return ()
+
+
+@dataclass(frozen=True, eq=False)
+class Exclude(_Constant):
+    """Leaves out one candidate per anchor, usually the anchor itself; -1 leaves out none."""
+
+    column: Tensor
+    """int64 [N]"""
+
+    def __call__(self, logits: Tensor, rows: slice, cols: slice, *_: Tensor) -> Tensor:
+        column = self.column[rows, None] - cols.start
+        inside = (column >= 0) & (column < logits.shape[1])
+        column = torch.where(inside, column, 0)
+        # Rows whose candidate lies in another tile write back what was there: one access per row, no [r, c] mask.
+        return logits.scatter_(1, column, logits.gather(1, column).masked_fill(inside, -torch.inf))
+
+
+@dataclass(frozen=True, eq=False)
+class Only(_Constant):
+    """Keeps the positives alone."""
+
+    positives: Positives
+
+    def __call__(self, logits: Tensor, rows: slice, cols: slice, *_: Tensor) -> Tensor:
+        return logits.masked_fill_(~self.positives.tile(rows, cols), -torch.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class Without(_Constant):
+    """Leaves the positives out."""
+
+    positives: Positives
+
+    def __call__(self, logits: Tensor, rows: slice, cols: slice, *_: Tensor) -> Tensor:
+        return logits.masked_fill_(self.positives.tile(rows, cols), -torch.inf)
+
+
+def without(positives: Positives) -> PairTerm:
+    """The cheapest term that leaves the positives out."""
+    return Exclude(positives.index) if isinstance(positives, Index) else Without(positives)
+
+
+@dataclass(frozen=True, eq=False)
+class DistinctGroups(_Constant):
+    """Leaves out candidates of the anchor's own group, which are false negatives; positives stay."""
+
+    anchor: Tensor
+    """int64 [N]"""
+    candidate: Tensor
+    """int64 [M]"""
+    positives: Positives | None = None
+
+    def __call__(self, logits: Tensor, rows: slice, cols: slice, *_: Tensor) -> Tensor:
+        same = self.anchor[rows, None] == self.candidate[cols]
+        if self.positives is not None:
+            same &= ~self.positives.tile(rows, cols)
+        return logits.masked_fill_(same, -torch.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterWeight(_Constant):
+    """w_ij = K minus the number of the K clusterings in which i and j share a cluster (MEOW).
+
+    The pair (i, i) weighs nothing, so the denominator holds no positive. One clustering of distinct clusters is the
+    decoupled loss.
+    """
+
+    anchor: Tensor
+    """cluster of each anchor, int64 [K, N]"""
+    candidate: Tensor | None = None
+    """cluster of each candidate, int64 [K, M]; None where candidates are the anchors in another view"""
+
+    def __call__(self, logits: Tensor, rows: slice, cols: slice, *_: Tensor) -> Tensor:
+        candidate = self.anchor if self.candidate is None else self.candidate
+        weight = torch.zeros_like(logits)
+        for of_anchor, of_candidate in zip(self.anchor, candidate, strict=True):
+            weight.add_(of_anchor[rows, None] != of_candidate[cols])
+        return logits.add_(weight.log_())
+
+
+@dataclass(frozen=True, eq=False)
+class PairFunction(_Constant):
+    """Weights from any function of a slice of anchors and a slice of candidates: w [r, c] >= 0, or a bool mask."""
+
+    weight: Callable[[slice, slice], Tensor]
+
+    def __call__(self, logits: Tensor, rows: slice, cols: slice, *_: Tensor) -> Tensor:
+        return logits.add_(self.weight(rows, cols).to(logits).log())
+
+
+@dataclass(frozen=True, eq=False)
+class PairMatrix:
+    """Weights w [N, M] >= 0 that exist as a matrix and may carry a gradient (never where they are exactly 0)."""
+
+    weight: Tensor
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (self.weight,)
+
+    def __call__(self, logits: Tensor, rows: slice, cols: slice, *tensors: Tensor) -> Tensor:
+        weight = tensors[0][rows, cols].to(logits.dtype)
+        return logits + weight.clamp(min=torch.finfo(logits.dtype).tiny).log().masked_fill(weight == 0, -torch.inf)
+
+
+class LearnedWeight:
+    """log w_ij = net(x_i, y_j): a module with parameters, computed tile by tile and again in the backward pass.
+
+    `net` maps [r, d] and [c, d] to log weights [r, c]; give logarithms (`logsigmoid`), so that no weight is 0.
+    Gradients reach its parameters, `x` and `y`. Its buffers are only read; it must not draw random numbers.
+    """
+
+    def __init__(self, net: nn.Module, x: Tensor, y: Tensor) -> None:
+        names, parameters = zip(*net.named_parameters(), strict=True)
+        self.net, self.names = net, names
+        self.tensors: tuple[Tensor, ...] = (full_precision(x), full_precision(y), *parameters)
+
+    def __call__(self, logits: Tensor, rows: slice, cols: slice, *tensors: Tensor) -> Tensor:
+        x, y, *parameters = tensors
+        named = dict(zip(self.names, parameters, strict=True))
+        return logits + torch.func.functional_call(self.net, named, (x[rows], y[cols]))
+
+
+class PairMLP(nn.Module):
+    """log sigmoid(w2 . activation(W1 (x_i + y_j) + b1) + b2), the weight net of AdaMEOW.
+
+    W1 is applied to rows, not to pairs: W1 (x + y) = W1 x + W1 y.
+    """
+
+    def __init__(self, embedding_size: int, hidden_size: int, activation: Callable[[Tensor], Tensor] = torch.tanh):
+        super().__init__()
+        self.hidden = nn.Linear(embedding_size, hidden_size)
+        self.out = nn.Linear(hidden_size, 1)
+        self.activation = activation
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """`x` [r, d], `y` [c, d] to log weights [r, c], all below 0."""
+        hidden = self.hidden(x)[:, None] + F.linear(y, self.hidden.weight)
+        return F.logsigmoid(self.out(self.activation(hidden))[..., 0])
+
+
+@dataclass(frozen=True, eq=False)
+class Transposed:
+    """A term with anchors and candidates exchanged."""
+
+    term: PairTerm
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.term.tensors
+
+    def __call__(self, logits: Tensor, rows: slice, cols: slice, *tensors: Tensor) -> Tensor:
+        return self.term(logits.T, cols, rows, *tensors).T
+
+
+def as_term(weight: PairTerm | Tensor, shape: tuple[int, int]) -> PairTerm:
+    """A matrix of weights as a term; a term as it is."""
+    if not isinstance(weight, Tensor):
+        return weight
+    if weight.shape != shape:
+        raise InputError(f"weight needs the shape [anchors, candidates], {list(shape)}, not {list(weight.shape)}.")
+    return PairMatrix(weight)
