@@ -49,7 +49,7 @@ def row_lse(
     terms: Sequence[PairTerm] = (),
     tile: Tile | str | None = "auto",
 ) -> Tensor:
-    """log sum_j exp(x_i . y_j + c_j + B_ij) of each row of `x`.
+    """L_i = log sum_j exp(x_i . y_j + c_j + B_ij) of each row of `x`.
 
     `x` [N, d] and `y` [M, d] in float64, float32 or half precision; `col_bias` c [M]; `terms` add up to B. Returns [N],
     in float32 where the inputs are of half precision, also under autocast. A row whose terms are all -inf gives
@@ -171,14 +171,7 @@ class _RowLse(torch.autograd.Function):
                 if grad_bias is not None:
                     grad_bias[cols].addmv_(share.T, cotangent[rows])
                 if wanted_leaves:
-                    share.mul_(cotangent[rows, None])
-                    for total, part in zip(
-                        grad_learned,
-                        torch.autograd.grad(weighed, wanted_leaves, share, allow_unused=True),
-                        strict=True,
-                    ):
-                        if part is not None:
-                            total.add_(part)
+                    _accumulate(grad_learned, weighed, wanted_leaves, share.mul_(cotangent[rows, None]))
 
         if grad_x is not None:
             grad_x.mul_(cotangent[:, None])
@@ -191,6 +184,13 @@ class _RowLse(torch.autograd.Function):
             None,
             *(next(found) if leaf.requires_grad else None for leaf in leaves),
         )
+
+
+def _accumulate(totals: list[Tensor], values: Tensor, leaves: list[Tensor], cotangent: Tensor) -> None:
+    parts = torch.autograd.grad(values, leaves, cotangent, allow_unused=True)
+    for total, part in zip(totals, parts, strict=True):
+        if part is not None:
+            total.add_(part)
 
 
 def _tile_buffer(x: Tensor, y: Tensor, tile: Tile) -> Tensor:

@@ -8,11 +8,14 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from graphcl.objectives.contrast import Contrast, Options
+from graphcl.objectives.contrast import Contrast, Detached, Options
 from graphcl.objectives.denominators import Debiased, Decoupled
 from graphcl.objectives.kernel import PairTerm, full_precision
 from graphcl.objectives.pairing import across_and_within, one_to_one, within
 from graphcl.objectives.weights import ClusterWeight, LearnedWeight
+
+_WEIGHT: frozenset[Detached] = frozenset({"positive_weight"})
+_CANDIDATES: frozenset[Detached] = frozenset({"candidates"})
 
 
 class InfoNCE(Contrast):
@@ -75,7 +78,9 @@ class DCLW(DecoupledInfoNCE):
         def positive_weight(similarity: Tensor) -> Tensor:
             return 2 - len(similarity) * torch.softmax(similarity / sigma, 0)
 
-        super().__init__(temperature, **{"positive_weight": positive_weight, "detach": ("positive_weight",), **options})
+        options.setdefault("positive_weight", positive_weight)
+        options.setdefault("detach", _WEIGHT)
+        super().__init__(temperature, **options)
 
 
 class WeightedInfoNCE(Contrast):
@@ -166,5 +171,5 @@ class MomentumInfoNCE(Contrast):
 
     def __init__(self, temperature: float | nn.Parameter = 0.07, **options: Unpack[Options]) -> None:
         options.setdefault("pairing", one_to_one)
-        options.setdefault("detach", ("candidates",))
+        options.setdefault("detach", _CANDIDATES)
         super().__init__(temperature, **options)
