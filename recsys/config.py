@@ -229,3 +229,25 @@ def literals(hint: Any) -> Iterator[Any]:
 def is_required(field: Field[Any]) -> bool:
     """Whether a dataclass field has no default."""
     return field.default is MISSING and field.default_factory is MISSING
+
+
+def dump(instance: Any, *, kind: bool = False) -> Any:
+    """The plain tree from which `build` makes an equal `instance`; every default is spelt out."""
+    if is_dataclass(instance) and not isinstance(instance, type):
+        hints = get_type_hints(type(instance), include_extras=True)
+        head = {"kind": kind_of(type(instance))} if kind else {}
+        return head | {
+            field.name: dump(getattr(instance, field.name), kind=is_choice(hints[field.name]))
+            for field in fields(instance)
+            if field.init
+        }
+    if isinstance(instance, Mapping):
+        return {key: dump(value, kind=is_dataclass(value)) for key, value in instance.items()}
+    if isinstance(instance, list | tuple):
+        return [dump(value, kind=is_dataclass(value)) for value in instance]
+    return str(instance) if isinstance(instance, Path) else instance
+
+
+def is_choice(hint: Any) -> bool:
+    """Whether a field takes one of several dataclasses, told apart by `kind`."""
+    return not is_dataclass(hint) and bool(dataclasses_of(hint))

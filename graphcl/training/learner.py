@@ -34,6 +34,9 @@ class Learner(nn.Module, ABC):
     phases: ClassVar[tuple[str, ...]] = ("all",)
     """The updates made on each batch, in order. A closed form, computed by `begin_epoch`, has none."""
 
+    suggested: ClassVar[dict[str, Any]] = {}
+    """Values of `Training` that suit the learner where a configuration names none."""
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("_device_anchor", torch.empty(0), persistent=False)

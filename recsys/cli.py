@@ -1,0 +1,186 @@
+"""The command line: arguments in, tables out; the work is done elsewhere."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from graphcl.errors import InputError
+from graphcl.training.loop import NotFiniteError, Training
+from recsys.cli_datasets import app as datasets_app
+from recsys.config import suggest
+from recsys.experiment import Evaluation, Settings
+from recsys.keys import describe
+from recsys.models import MODELS
+from recsys.report import write_report
+from recsys.run import Run
+from recsys.run import train as train_run
+
+app = typer.Typer(
+    help="Train, evaluate and use recommenders.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(datasets_app, name="datasets")
+console = Console()
+stderr = Console(stderr=True)
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder that 'recsys train' named")]
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="a YAML file")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[key=value ...]", help="keys set anew")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with the newest run of the same configuration")
+    ] = False,
+) -> None:
+    """Train as CONFIG says, then look at the test part once."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=stderr,
+    ) as progress:
+        bar = Bar(progress)
+        run = train_run(config, overrides or (), resume=resume, log=bar.note, progress=bar.track, started=bar.started)
+    write_report(run)
+    result = run.result
+    dataset = run.split.protocol.get("dataset", "data")
+    table = Table(title=f"{dataset}, test, {result['users']:,} users, best epoch {result['best_epoch']}")
+    table.add_column("model")
+    for name in result["test"]:
+        table.add_column(name, justify="right")
+    table.add_row("popularity", *(f"{value:.4f}" for value in result["popularity"].values()))
+    table.add_row(run.experiment.kind, *(f"{value:.4f}" for value in result["test"].values()), style="bold")
+    console.print(table)
+    masked = "left out of" if result["mask_history"] else "kept in"
+    console.print(f"All items ranked, a user's history {masked} the ranking, split {result['data']}.")
+    console.print(f"Run folder: {run.folder}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    part: Annotated[str, typer.Option(help="test or valid")] = "test",
+    metrics: Annotated[str, typer.Option(help="such as recall@20,ndcg@20; default: those of the run")] = "",
+    mask_history: Annotated[
+        bool | None, typer.Option(help="whether known items are left out; default: as the run")
+    ] = None,
+) -> None:
+    """Evaluate a trained run, by full ranking."""
+    if part not in ("test", "valid"):
+        raise InputError(f"--part: {part!r} is neither test nor valid")
+    opened = Run.open(run)
+    names = [name.strip() for name in metrics.split(",") if name.strip()] or None
+    measured = opened.evaluate(part, names, mask_history=mask_history)  # type: ignore[arg-type]
+    masked = opened.experiment.evaluation.mask_history if mask_history is None else mask_history
+    table = Table(title=f"{opened.experiment.kind}, {part}, history {'masked' if masked else 'not masked'}")
+    for column in ("metric", "value"):
+        table.add_column(column, justify="right")
+    for name, value in measured.items():
+        table.add_row(name, f"{value:.6f}")
+    console.print(table)
+
+
+@app.command()
+def recommend(
+    run: RunFolder,
+    user: Annotated[list[str] | None, typer.Option(help="a user's raw id; may be repeated")] = None,
+    history: Annotated[
+        list[str] | None, typer.Option(help="raw item ids, oldest first: ID,ID; may be repeated")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="how many items for each")] = 10,
+    include_seen: Annotated[bool, typer.Option("--include-seen", help="let known items come again")] = False,
+) -> None:
+    """Recommend items to users of the data, or to anybody with a history."""
+    histories = [[item.strip() for item in line.split(",") if item.strip()] for line in history or ()]
+    frame = Run.open(run).recommend(users=user or (), histories=histories, k=k, include_seen=include_seen)
+    table = Table(*frame.columns)
+    for row in frame.itertuples(index=False):
+        table.add_row(row.query, str(row.rank), row.item, f"{row.score:.4f}")
+    console.print(table)
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    output: Annotated[Path | None, typer.Option(help="a folder; default: RUN/export")] = None,
+) -> None:
+    """Write item and user vectors to Parquet and npy."""
+    for path in Run.open(run).export(output or run / "export"):
+        console.print(str(path), soft_wrap=True)
+
+
+@app.command()
+def models() -> None:
+    """List the models."""
+    table = Table("model", "task", "what it is")
+    for name, model in MODELS.items():
+        module = sys.modules[model.__module__].__doc__ or model.__doc__ or ""
+        table.add_row(name, model.task, module.strip().splitlines()[0])
+    console.print(table)
+
+
+@app.command()
+def config(model: Annotated[str, typer.Argument(metavar="MODEL", help="a name from 'recsys models'")]) -> None:
+    """List every key for MODEL: its default, what it may be, what it means."""
+    if model not in MODELS:
+        raise InputError(f"model {model!r} is unknown{suggest(model, MODELS)}")
+    blocks = {"model": MODELS[model].Config, "training": Training, "evaluation": Evaluation, "": Settings}
+    for block, schema in blocks.items():
+        table = Table("key", "default", "range", "meaning", title=f"{block or 'top level'}", title_justify="left")
+        for key in describe(schema):
+            default = MODELS[model].suggested.get(key.name, key.default) if block == "training" else key.default
+            table.add_row(key.name, str(default), key.range, key.meaning)
+        console.print(table)
+
+
+class Bar:
+    """A progress bar that is an epoch long and shows the last evaluation behind it."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.task = progress.add_task("preparing data", total=None, note="")
+
+    def started(self, folder: Path) -> None:
+        """Name the run folder, so that it is known even if the training is interrupted."""
+        self.progress.console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
+
+    def track(self, batches: Iterable[Any], total: int, title: str) -> Iterator[Any]:
+        """Count the batches of an epoch."""
+        self.progress.reset(self.task, total=total, description=title)
+        for batch in batches:
+            yield batch
+            self.progress.advance(self.task)
+
+    def note(self, record: dict[str, Any]) -> None:
+        """Show the metrics of the last evaluation."""
+        if metrics := record.get("metrics"):
+            self.progress.update(self.task, note="  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+
+
+def main() -> None:
+    """Run the command line; mistakes that a person can mend end with one sentence and status 1."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        app()
+    except (InputError, NotFiniteError) as error:
+        stderr.print(f"error: {error}", style="red", soft_wrap=True, highlight=False, markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        stderr.print("interrupted; the same command with --resume goes on from the last evaluation")
+        sys.exit(130)

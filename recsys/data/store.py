@@ -1,0 +1,63 @@
+"""A split in one file, so that a run can be evaluated and used without its data set."""
+
+from dataclasses import fields
+from pathlib import Path
+
+from torch import Tensor
+
+from graphcl.errors import InputError
+from graphcl.training import checkpoint
+from recsys.data.interactions import Interactions, Split
+
+PARTS = ("train", "valid", "test")
+COLUMNS = tuple(f.name for f in fields(Interactions) if f.name in ("user", "item", "time", "value"))
+
+
+def save_split(path: Path, split: Split) -> None:
+    """Write the three parts, the raw ids and the protocol to `path` (safetensors)."""
+    tensors: dict[str, Tensor] = {}
+    for part in PARTS:
+        for column in COLUMNS:
+            values = getattr(split, part).__getattribute__(column)
+            if values is not None:
+                tensors[f"{part}/{column}"] = values
+    train = split.train
+    state = {
+        "num_users": train.num_users,
+        "num_items": train.num_items,
+        "user_ids": train.user_ids,
+        "item_ids": train.item_ids,
+        "protocol": dict(split.protocol),
+        "digest": split.digest,
+    }
+    checkpoint.save(path, tensors, state)
+
+
+def read_split(path: Path) -> Split:
+    """The split that `save_split` wrote.
+
+    Raises:
+        InputError: the file is missing or damaged, or its content is not what its digest says.
+    """
+    tensors, state = checkpoint.load(path)
+    try:
+        parts = {
+            part: Interactions(
+                user=tensors[f"{part}/user"],
+                item=tensors[f"{part}/item"],
+                time=tensors.get(f"{part}/time"),
+                value=tensors.get(f"{part}/value"),
+                num_users=state["num_users"],
+                num_items=state["num_items"],
+                user_ids=state["user_ids"] and tuple(state["user_ids"]),
+                item_ids=state["item_ids"] and tuple(state["item_ids"]),
+            )
+            for part in PARTS
+        }
+        split = Split(**parts, protocol=state["protocol"])
+        expected = state["digest"]
+    except KeyError as error:
+        raise InputError(f"{path}: not a split of this library, {error} is missing; train again") from error
+    if split.digest != expected:
+        raise InputError(f"{path}: its content hashes to {split.digest}, not to {expected}; restore it or train again")
+    return split

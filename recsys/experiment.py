@@ -1,0 +1,193 @@
+"""One experiment: data, model, training, evaluation and seed, and the one place where they meet."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from graphcl.errors import InputError
+from graphcl.ranges import Whole
+from graphcl.training.loop import Log, Outcome, Progress, Training, fit
+from recsys.config import ConfigError, choose, construct, dump, override, read, suggest
+from recsys.data.catalog import load_split
+from recsys.data.interactions import Interactions, Split
+from recsys.evaluation.metrics import measure
+from recsys.evaluation.ranking import Ranking, largest_k, rank
+from recsys.models import MODELS
+from recsys.models.base import Recommender
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What is measured, on validation after each epoch and on test once."""
+
+    monitor: str = "ndcg@10"
+    """The validation metric that decides when to stop and which weights to keep; "loss" for the training loss."""
+    report: tuple[str, ...] = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+    """The metrics of the test part."""
+    mask_history: bool = True
+    """Whether items that a user already had are kept out of the ranking."""
+
+    def __post_init__(self) -> None:
+        if not self.report:
+            raise InputError("report: names no metric; give at least one, such as [recall@20, ndcg@20]")
+        largest_k([*self.report, *self.watched])
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The metrics measured on validation."""
+        return tuple(dict.fromkeys([*(() if self.monitor == "loss" else (self.monitor,)), *self.report]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The keys of a configuration file, besides the blocks `model`, `training` and `evaluation`."""
+
+    dataset: str | dict[str, Any] | None = None
+    """A name in datasets.yaml, or a block that describes your own files; not needed where Python hands over a split."""
+    split: dict[str, Any] | None = None
+    """How the data is divided, if not as datasets.yaml says."""
+    filters: list[dict[str, Any]] | None = None
+    """What is filtered, if not as datasets.yaml says."""
+    seed: Whole = 2026
+    """Fixes every random draw of the training."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto takes a GPU where there is one."""
+    output: str = "runs"
+    """The folder in which run folders are made."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A configuration, checked and complete."""
+
+    settings: Settings
+    model: type[Recommender]
+    config: Any
+    training: Training = field(default_factory=Training)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+
+    @classmethod
+    def load(cls, source: Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> "Experiment":
+        """From a YAML file or a tree of keys.
+
+        Raises:
+            ConfigError: every mistake, a line each.
+        """
+        tree = read(source) if isinstance(source, Path) else json.loads(json.dumps(source))
+        override(tree, overrides, homes(tree))
+        problems: list[str] = []
+        where = source.name if isinstance(source, Path) else "config"
+        block = tree.pop("model", None)
+        config = choose({k: m.Config for k, m in MODELS.items()}, {} if block is None else block, "model", problems)
+        kind = block.get("kind") if isinstance(block, Mapping) else block
+        model = MODELS.get(kind) if isinstance(kind, str) else None
+        trainer = tree.pop("training", None) or {}
+        if model is not None and isinstance(trainer, Mapping):
+            trainer = {**model.suggested, **trainer}
+        training = construct(Training, trainer, "training", problems)
+        evaluation = construct(Evaluation, tree.pop("evaluation", None) or {}, "evaluation", problems)
+        blocks = [f.name for f in fields(cls) if f.name not in ("settings", "config")]
+        for key in [key for key in tree if key not in {f.name for f in fields(Settings)}]:
+            del tree[key]
+            problems.append(f"{key}: unknown key{suggest(key, [*blocks, *(f.name for f in fields(Settings))])}")
+        settings = construct(Settings, tree, where, problems)
+        if problems or model is None:
+            raise ConfigError("\n".join(problems))
+        return cls(settings, model, config, training, evaluation)
+
+    @property
+    def kind(self) -> str:
+        """The model's name in YAML."""
+        return next(name for name, model in MODELS.items() if model is self.model)
+
+    def tree(self) -> dict[str, Any]:
+        """Every key, defaults spelt out; `load` makes an equal experiment from it."""
+        return {
+            **dump(self.settings),
+            "model": {"kind": self.kind, **dump(self.config)},
+            "training": dump(self.training),
+            "evaluation": dump(self.evaluation),
+        }
+
+    @property
+    def digest(self) -> str:
+        """Identity of everything that changes a result: all keys but `output`."""
+        tree = {key: value for key, value in self.tree().items() if key != "output"}
+        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
+
+    def split(self) -> Split:
+        """The data, prepared and checked."""
+        settings = self.settings
+        if settings.dataset is None:
+            raise InputError("dataset: is missing; name an entry of datasets.yaml, such as dataset: ml-100k")
+        return load_split(settings.dataset, split=settings.split, filters=settings.filters)
+
+    def device(self) -> torch.device:
+        """Where to train."""
+        wanted = self.settings.device
+        if wanted == "cuda" and not torch.cuda.is_available():
+            raise InputError("device: cuda was asked for, but torch sees no GPU here; use device: auto or cpu")
+        return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+    def build(self, train: Interactions) -> Recommender:
+        """The model before training; its first weights follow from the seed."""
+        with torch.random.fork_rng():
+            torch.manual_seed(self.settings.seed)
+            return self.model(train, self.config).to(self.device())
+
+    def fit(
+        self,
+        model: Recommender,
+        split: Split,
+        *,
+        folder: Path | None = None,
+        resume: bool = False,
+        log: Log = lambda record: None,
+        progress: Progress = lambda batches, total, title: batches,
+    ) -> Outcome:
+        """Train on `train`, stop on `valid`."""
+        wanted = self.evaluation
+
+        def validate() -> dict[str, float]:
+            return measure(self.rank(model, split, "valid", wanted.watched), wanted.watched)
+
+        return fit(
+            model,
+            self.training,
+            seed=self.settings.seed,
+            validate=validate if len(split.valid) else None,
+            monitor=wanted.monitor,
+            folder=folder,
+            resume=resume,
+            log=log,
+            progress=progress,
+        )
+
+    def rank(
+        self,
+        model: Recommender,
+        split: Split,
+        part: Literal["valid", "test"],
+        names: Iterable[str],
+        *,
+        mask_history: bool | None = None,
+    ) -> Ranking:
+        """Rank all items for the users of a part. What came before is known: train, and for test also valid."""
+        masked = self.evaluation.mask_history if mask_history is None else mask_history
+        seen = split.train if part == "valid" else split.train + split.valid
+        truth = split.valid if part == "valid" else split.test
+        return rank(model.index(), seen, truth, largest_k(names), mask_history=masked)
+
+
+def homes(tree: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The keys of each block, by which an override may be written without the block's name."""
+    block = tree.get("model")
+    kind = block.get("kind") if isinstance(block, Mapping) else block
+    model = MODELS.get(kind) if isinstance(kind, str) else None
+    keys = {"training": [f.name for f in fields(Training)], "evaluation": [f.name for f in fields(Evaluation)]}
+    return ({"model": [f.name for f in fields(model.Config)]} if model else {}) | keys

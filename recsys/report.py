@@ -1,0 +1,104 @@
+"""One self-contained HTML page about a run: results, curves, configuration, environment."""
+
+import html
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graphcl.training.checkpoint import write_atomically
+from recsys import folder as files
+from recsys.run import Run
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 960px; margin: 2em auto; padding: 0 1em }
+h1 { font-size: 1.5em; margin-bottom: 0 } h2 { font-size: 1.15em; margin-top: 2em } .lead { color: #666; margin-top: .2em }
+table { border-collapse: collapse } th, td { padding: .3em .9em; text-align: right; border-bottom: 1px solid #ddd }
+th:first-child, td:first-child { text-align: left } tr.ours { font-weight: 600 }
+pre { background: #f6f6f6; padding: 1em; overflow-x: auto; font-size: 13px } svg { max-width: 100%; height: auto }
+"""
+
+
+def write_report(run: Run) -> None:
+    """Write `report.html` into the run's folder."""
+    write_atomically(run.folder / files.REPORT, page(run).encode())
+
+
+def page(run: Run) -> str:
+    """The page as HTML; it needs nothing from outside."""
+    records = files.MetricsFile(run.folder).read()
+    result = run.result
+    dataset = run.split.protocol.get("dataset", "data")
+    masked = "known items left out of the ranking" if result["mask_history"] else "known items kept in the ranking"
+    title = f"{run.experiment.kind} on {dataset}"
+    lead = (
+        f"{result['users']:,} test users, all items ranked, {masked}; best epoch {result['best_epoch']} of "
+        f"{result['last_epoch'] + 1}, stopped by {result['cause']}; split {result['data']}"
+    )
+    rows = {"popularity": result["popularity"], run.experiment.kind: result["test"]}
+    environment = json.loads((run.folder / files.ENVIRONMENT).read_text())
+    sections = [
+        f"<h1>{html.escape(title)}</h1><p class=lead>{html.escape(lead)}</p>",
+        results_table(rows, ours=run.experiment.kind),
+        *curves(records),
+        f"<h2>Data</h2><pre>{html.escape(json.dumps(dict(run.split.protocol), indent=2, ensure_ascii=False))}</pre>",
+        f"<h2>Configuration</h2><pre>{html.escape((run.folder / files.CONFIG).read_text())}</pre>",
+        f"<h2>Environment</h2><pre>{html.escape(json.dumps(environment, indent=2))}</pre>",
+    ]
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style>{''.join(sections)}</html>"
+    )
+
+
+def results_table(rows: Mapping[str, Mapping[str, float]], ours: str) -> str:
+    """Models down, metrics across."""
+    names = list(next(iter(rows.values())))
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in ["model", *names])
+    body = "".join(
+        f"<tr{' class=ours' if model == ours else ''}><td>{html.escape(model)}</td>"
+        + "".join(f"<td>{metrics[name]:.4f}</td>" for name in names)
+        + "</tr>"
+        for model, metrics in rows.items()
+    )
+    return f"<h2>Test</h2><table><tr>{head}</tr>{body}</table>"
+
+
+def curves(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The losses by name and the validation metrics, over epochs; nothing for a closed form."""
+    sections = []
+    losses = series(records, "losses")
+    if losses:
+        norm = {"gradient norm": [(r["epoch"], r["gradient_norm"]) for r in records if "gradient_norm" in r]}
+        sections.append("<h2>Training</h2>" + figure([("loss, by term", losses), ("gradient norm", norm)]))
+    metrics = series(records, "metrics")
+    if metrics and len(records) > 1:
+        sections.append("<h2>Validation</h2>" + figure([("", metrics)]))
+    return sections
+
+
+def series(records: Sequence[Mapping[str, Any]], block: str) -> dict[str, list[tuple[int, float]]]:
+    """The values in `block` of each record, by name: [(epoch, value), ...]."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for record in records:
+        for name, value in record.get(block, {}).items():
+            found.setdefault(name, []).append((record["epoch"], value))
+    return found
+
+
+def figure(panels: Sequence[tuple[str, Mapping[str, Sequence[tuple[int, float]]]]]) -> str:
+    """Line charts side by side, as inline SVG."""
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(4.6 * max(2, len(panels)), 3.2), layout="constrained")
+    for axes, (title, lines) in zip(drawing.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for name, points in lines.items():
+            axes.plot(*zip(*points, strict=True), label=name, linewidth=1.6, marker="." if len(points) < 3 else None)
+        axes.set(title=title, xlabel="epoch")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+        if len(lines) > 1:
+            axes.legend(frameon=False, fontsize=8)
+    text = io.StringIO()
+    drawing.savefig(text, format="svg")
+    return text.getvalue()[text.getvalue().index("<svg") :]

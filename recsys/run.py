@@ -1,0 +1,280 @@
+"""A trained recommender and its folder: train, evaluate, recommend, export."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from graphcl.errors import InputError
+from graphcl.training import checkpoint
+from graphcl.training.loop import Log, Progress
+from graphcl.training.state import BEST
+from recsys import folder as files
+from recsys.data.interactions import Split
+from recsys.data.ragged import Ragged
+from recsys.data.store import read_split, save_split
+from recsys.evaluation.metrics import measure, per_user
+from recsys.experiment import Experiment
+from recsys.models.base import UNKNOWN_USER, Recommender
+from recsys.models.popularity import Popularity
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained recommender. Its folder holds everything it needs; the data set's files do not."""
+
+    folder: Path
+    experiment: Experiment
+    split: Split = field(repr=False)
+    model: Recommender = field(repr=False)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Run":
+        """The run in `folder`, with its best weights.
+
+        Raises:
+            InputError: the folder, the configuration or the checkpoint is missing, damaged, or of another model.
+        """
+        folder = Path(folder)
+        if not (folder / files.CONFIG).is_file():
+            raise InputError(f"{folder}: not a run folder, it has no {files.CONFIG}; 'recsys train' names the folder")
+        experiment = Experiment.load(folder / files.CONFIG)
+        split = read_split(folder / files.DATA)
+        model = experiment.build(split.train)
+        checkpoint.load_weights(model, checkpoint.load(folder / BEST)[0], folder / BEST)
+        return cls(folder, experiment, split, model.eval())
+
+    @cached_property
+    def result(self) -> dict[str, Any]:
+        """What the training ended with: test metrics, the popularity floor, best epoch; {} if it did not end."""
+        path = self.folder / files.RESULT
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    @cached_property
+    def history(self) -> Ragged:
+        """All that is known of each user, oldest first."""
+        return (self.split.train + self.split.valid + self.split.test).histories
+
+    def evaluate(
+        self,
+        part: Literal["valid", "test"] = "test",
+        names: Sequence[str] | None = None,
+        *,
+        mask_history: bool | None = None,
+    ) -> dict[str, float]:
+        """The metrics of a part, by default those of the configuration."""
+        names = names or self.experiment.evaluation.report
+        return measure(self.experiment.rank(self.model, self.split, part, names, mask_history=mask_history), names)
+
+    def recommend(
+        self,
+        *,
+        users: Sequence[str] = (),
+        histories: Sequence[Sequence[str]] = (),
+        k: int = 10,
+        include_seen: bool = False,
+    ) -> pd.DataFrame:
+        """The k items that each user, or somebody with each history, would like best.
+
+        Args:
+            users: raw ids; all that is known of them is their history.
+            histories: raw item ids, oldest first, of people who need not be in the data.
+            k: how many items for each.
+            include_seen: whether items of the history may come again.
+
+        Returns:
+            columns `query` (user id or "history 1", ...), `rank` (from 1), `item` (raw id), `score`.
+
+        Raises:
+            InputError: an id is unknown, k is too large, or nothing unseen is left.
+        """
+        if not 1 <= k <= self.model.num_items:
+            raise InputError(f"k: {k} items were asked for, the catalogue has {self.model.num_items}; lower k")
+        rows = [position(self.user_positions, user, "user") for user in users]
+        known = self.history.take(torch.tensor(rows, dtype=torch.long))
+        lists = [known.values[a:b].tolist() for a, b in zip(known.offsets, known.offsets[1:], strict=False)]
+        lists += [[position(self.item_positions, item, "item") for item in history] for history in histories]
+        names = [*users, *(f"history {number + 1}" for number in range(len(histories)))]
+        if not lists:
+            raise InputError("nobody to recommend to; give a user's id or a history of item ids")
+        cold = [not self.trained_on(row) for row in rows]
+        user = torch.tensor(
+            [UNKNOWN_USER if new else row for row, new in zip(rows, cold, strict=True)], dtype=torch.long
+        )
+        user = torch.cat([user, torch.full((len(histories),), UNKNOWN_USER)])
+        scores = self.scores(user, Ragged.of(lists))
+        if not include_seen:
+            seen = Ragged.of(lists)
+            scores[seen.row, seen.values] = -torch.inf
+        if not torch.isfinite(scores).any(dim=1).all():
+            name = names[int((~torch.isfinite(scores).any(dim=1)).nonzero()[0])]
+            raise InputError(
+                f"{name}: has seen every item, nothing is left to recommend; allow seen items (include_seen)"
+            )
+        best = scores.topk(k)
+        frame = pd.DataFrame(
+            {
+                "query": [name for name in names for _ in range(k)],
+                "rank": [*range(1, k + 1)] * len(names),
+                "item": [self.item_name(item) for item in best.indices.flatten().tolist()],
+                "score": best.values.flatten().tolist(),
+            }
+        )
+        return frame[frame["score"] != float("-inf")].reset_index(drop=True)
+
+    def scores(self, user: Tensor, history: Ragged) -> Tensor:
+        """[B, I] scores on the CPU."""
+        with torch.no_grad():
+            index = self.model.index()
+            latest = history.last(index.length) if index.length else history
+            device = self.model.device
+            return index.score(user.to(device), latest.to(device)).float().cpu()
+
+    def export(self, target: str | Path) -> list[Path]:
+        """Write item and user vectors, each to Parquet (raw id, vector) and npy; a score is their dot product.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        import numpy as np
+
+        target = Path(target)
+        with torch.no_grad():
+            index = self.model.index()
+            everyone = torch.arange(self.model.num_users, device=self.model.device)
+            history = self.history.last(index.length) if index.length else self.history
+            users = index.query(everyone, history.to(self.model.device))
+        written = []
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            for name, vectors, names in (("items", index.items, self.item_name), ("users", users, self.user_name)):
+                array = vectors.float().cpu().numpy()
+                frame = pd.DataFrame({"id": [names(row) for row in range(len(array))], "vector": list(array)})
+                frame.to_parquet(target / f"{name}.parquet")
+                np.save(target / f"{name}.npy", array)
+                written += [target / f"{name}.parquet", target / f"{name}.npy"]
+        except OSError as error:
+            raise InputError(f"{target}: cannot be written ({error.strerror}); name a writable folder") from error
+        return written
+
+    @cached_property
+    def user_positions(self) -> Mapping[str, int]:
+        """Raw user id -> number."""
+        return positions(self.split.train.user_ids, self.model.num_users)
+
+    @cached_property
+    def item_positions(self) -> Mapping[str, int]:
+        """Raw item id -> number."""
+        return positions(self.split.train.item_ids, self.model.num_items)
+
+    def item_name(self, item: int) -> str:
+        """The raw id of an item."""
+        return self.split.train.item_ids[item] if self.split.train.item_ids else str(item)
+
+    def user_name(self, user: int) -> str:
+        """The raw id of a user."""
+        return self.split.train.user_ids[user] if self.split.train.user_ids else str(user)
+
+    def trained_on(self, user: int) -> bool:
+        """Whether the training part has anything of the user."""
+        return bool(self.split.train.histories.lengths[user])
+
+
+def positions(ids: tuple[str, ...] | None, count: int) -> dict[str, int]:
+    """Raw id -> number; the numbers themselves where the source had no ids."""
+    return {name: number for number, name in enumerate(ids or map(str, range(count)))}
+
+
+def position(known: Mapping[str, int], name: str, what: str) -> int:
+    """The number of a raw id.
+
+    Raises:
+        InputError: the id is not in the data.
+    """
+    try:
+        return known[str(name)]
+    except KeyError:
+        some = ", ".join(list(known)[:3])
+        raise InputError(f"{what} {name!r} is not in the data; known ids look like {some}, ...") from None
+
+
+def train(
+    source: str | Path | Mapping[str, Any] | Experiment,
+    overrides: Iterable[str] = (),
+    *,
+    resume: bool = False,
+    split: Split | None = None,
+    log: Log = lambda record: None,
+    progress: Progress = lambda batches, total, title: batches,
+    started: Callable[[Path], None] = lambda folder: None,
+) -> Run:
+    """Train a recommender as a configuration says, and look at its test part once.
+
+    Args:
+        source: a YAML file, a tree of keys, or an experiment.
+        overrides: keys set anew, such as "model.embedding_size=32".
+        resume: go on with the newest run folder of the same configuration, if there is one.
+        split: the data, if it is at hand already.
+        log: receives a record per epoch.
+        progress: wraps the batches of each epoch.
+        started: is told the run folder before training begins.
+
+    Raises:
+        InputError: the configuration, the data or the folder is at fault.
+        NotFiniteError: a loss or gradient is not finite; the message names it.
+    """
+    if not isinstance(source, Experiment):
+        source = Experiment.load(Path(source) if isinstance(source, str) else source, overrides)
+    experiment = source
+    found = files.find_unfinished(experiment) if resume else None
+    if found is not None and (found / files.RESULT).exists():
+        started(found)
+        return Run.open(found)
+    data = split or experiment.split()
+    model = experiment.build(data.train)
+    folder = found or files.create(experiment)
+    started(folder)
+    if found is None:
+        files.write_config(folder, experiment)
+        save_split(folder / files.DATA, data)
+        files.write_json(folder / files.ENVIRONMENT, files.environment(data))
+    elif (saved := read_split(folder / files.DATA).digest) != data.digest:
+        raise InputError(f"{folder}: was trained on the split {saved}, the data is now {data.digest}; start a new run")
+    metrics = files.MetricsFile(folder)
+
+    def keep(record: dict[str, Any]) -> None:
+        metrics.write(record)
+        log(record)
+
+    outcome = experiment.fit(model, data, folder=folder, resume=resume, log=keep, progress=progress)
+    run = Run(folder, experiment, data, model)
+    names = experiment.evaluation.report
+    ranking = experiment.rank(model, data, "test", names)
+    frame = per_user(ranking, names)
+    frame.insert(0, "user_id", [run.user_name(user) for user in ranking.users.tolist()])
+    checkpoint.write_atomically(folder / files.PER_USER, frame.to_parquet())
+    result = {
+        "test": measure(ranking, names),
+        "popularity": popularity_floor(experiment, data),
+        **asdict(outcome),
+        "data": data.digest,
+        "mask_history": experiment.evaluation.mask_history,
+        "users": len(ranking.users),
+    }
+    files.write_json(folder / files.RESULT, result)
+    return run
+
+
+def popularity_floor(experiment: Experiment, split: Split) -> dict[str, float]:
+    """What recommending the most popular items to everybody reaches on the test part."""
+    model = replace(experiment, model=Popularity, config=Popularity.Config()).build(split.train)
+    with torch.no_grad():
+        model.begin_epoch(model.sampler())
+    names = experiment.evaluation.report
+    return measure(experiment.rank(model, split, "test", names), names)
