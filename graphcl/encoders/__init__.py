@@ -1,0 +1,1 @@
+"""Encoders of graphs: (x [N, d], adjacency) -> [N, d]."""
