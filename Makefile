@@ -35,13 +35,14 @@ types: $(VENV)/.installed-dev
 contract: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
-# torch-scatter has no wheel; it is compiled once (about six minutes) and kept in $(CACHE).
+# torch-scatter has no wheel: it is compiled once for each torch (about six minutes) and kept in $(CACHE).
+WHEELS = $(CACHE)/$(shell $(BIN)/python -c "import sys, torch; print(f'torch-{torch.__version__}-py{sys.version_info[0]}{sys.version_info[1]}')" 2>/dev/null)
 scatter: $(VENV)/.installed-dev
-	$(BIN)/python -c "import torch_scatter" 2>/dev/null || { \
-	  mkdir -p $(CACHE) && \
-	  { ls $(CACHE)/torch_scatter-*.whl >/dev/null 2>&1 || \
-	    { $(BIN)/pip install -q wheel setuptools && MAX_JOBS=2 $(BIN)/pip wheel -q --no-build-isolation --no-deps -w $(CACHE) torch-scatter; }; } && \
-	  $(BIN)/pip install -q --no-deps $(CACHE)/torch_scatter-*.whl; }
+	mkdir -p "$(WHEELS)"
+	test -e "$(WHEELS)"/torch_scatter-*.whl || \
+	  { $(BIN)/pip install -q wheel setuptools && \
+	    MAX_JOBS=2 $(BIN)/pip wheel -q --no-build-isolation --no-deps -w "$(WHEELS)" torch-scatter; }
+	$(BIN)/pip install -q --no-deps "$(WHEELS)"/torch_scatter-*.whl
 	$(BIN)/python -m pytest tests/graphcl/test_ops.py
 
 clean:

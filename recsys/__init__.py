@@ -5,7 +5,20 @@
 >>> recsys.Run.open("runs/...").evaluate()          # doctest: +SKIP
 """
 
-from recsys.data.interactions import Interactions, Split
-from recsys.run import Run, train
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recsys.data.interactions import Interactions, Split
+    from recsys.run import Run, train
 
 __all__ = ["Interactions", "Run", "Split", "train"]
+
+_HOMES = {"Interactions": "recsys.data.interactions", "Split": "recsys.data.interactions"}
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported when first used: the data room needs nothing of the training."""
+    if name not in __all__:
+        raise AttributeError(f"module 'recsys' has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "recsys.run")), name)

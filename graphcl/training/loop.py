@@ -224,7 +224,7 @@ def refuse_non_finite(
     for name, loss in losses.items():
         if not torch.isfinite(loss):
             raise NotFiniteError(
-                f"loss term {name!r} is {float(loss):g} {where}; lower the learning rate, raise the temperature, or "
+                f"loss term {name!r} is {float(loss.detach()):g} {where}; lower the learning rate, raise the temperature, or "
                 f"set clip_norm; the checkpoints saved before are sound"
             )
     if not torch.isfinite(norm) and not state.scaler.is_enabled():

@@ -1,0 +1,136 @@
+"""The YAML door: every mistake is found, named, and all at once."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import pytest
+
+from graphcl.ranges import Count, Dropout, Positive
+from graphcl.schedules import Constant, Linear, Schedule
+from recsys.config import ConfigError, build, dump, kind_of, override, parse_yaml, read, suggest
+from recsys.keys import describe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    """A block."""
+
+    size: Count = 3
+    """How large."""
+    drop: Dropout = 0.5
+    """What is dropped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    """A configuration."""
+
+    aliases: ClassVar[dict[str, str]] = {"lr": "learning_rate"}
+    name: str
+    """What it is called."""
+    learning_rate: Positive = 1e-3
+    """Step size."""
+    inner: Inner = field(default_factory=Inner)
+    """A block."""
+    rate: Schedule = field(default_factory=Constant)
+    """A choice."""
+    terms: dict[str, Schedule] = field(default_factory=dict)
+    """Choices by name."""
+    mode: Literal["fast", "exact"] = "fast"
+    """A word."""
+
+
+def test_everything_wrong_is_said_at_once():
+    tree = {
+        "nmae": "x",
+        "learning_rate": -1,
+        "inner": {"sise": 3, "drop": 1.0, "size": "many"},
+        "rate": {"kind": "liner"},
+        "terms": {"a": {"kind": "linear", "strat": 1}},
+        "mode": "fats",
+    }
+    with pytest.raises(ConfigError) as caught:
+        build(Outer, tree, "config")
+    message = str(caught.value)
+    for part in (
+        "config.nmae: unknown key; did you mean 'name'?",
+        "config.name: is missing",
+        "config.learning_rate: must be > 0 (got -1)",
+        "config.inner.sise: unknown key; did you mean 'size'?",
+        "config.inner.drop: must be in [0, 1) (got 1.0)",
+        "config.inner.size: input should be a valid integer",
+        "config.rate.kind: 'liner' is unknown; did you mean 'linear'?",
+        "config.terms.a.strat: unknown key; did you mean 'start'?",
+        "config.mode: input should be 'fast' or 'exact' (got 'fats'); did you mean 'fast'?",
+    ):
+        assert part in message, part
+    assert len(message.splitlines()) == 9
+
+
+def test_what_is_dumped_builds_the_same():
+    made = Outer(name="x", rate=Linear(start=0.5), terms={"b": Linear(end=2.0)}, inner=Inner(size=9))
+    tree = dump(made)
+    assert tree["rate"] == {"kind": "linear", "start": 0.5, "end": 0.0}
+    assert build(Outer, tree, "config") == made
+
+
+def test_a_kind_may_stand_alone_and_aliases_are_read(caplog):
+    caplog.set_level("INFO")
+    made = build(Outer, {"name": "x", "rate": "linear", "lr": 0.5}, "config")
+    assert made.rate == Linear() and made.learning_rate == 0.5 and "'learning_rate'" in caplog.text
+    with pytest.raises(ConfigError, match="says the same as 'learning_rate'"):
+        build(Outer, {"name": "x", "learning_rate": 0.1, "lr": 0.5}, "config")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-3", 1e-3), ("1.5E2", 150.0), ("-2", -2), ("1_000", "1_000"), ("yes", True)]
+)
+def test_numbers_are_numbers(text, value):
+    assert parse_yaml(text, "here") == value or text == "1_000"
+
+
+def test_overrides_find_their_block():
+    tree = {"seed": 1, "model": {"kind": "x"}}
+    override(
+        tree,
+        ["seed=3", "model.size=4", "epochs=5", "report=[a, b]"],
+        {"training": ["epochs"], "evaluation": ["report"]},
+    )
+    assert tree == {
+        "seed": 3,
+        "model": {"kind": "x", "size": 4},
+        "training": {"epochs": 5},
+        "evaluation": {"report": ["a", "b"]},
+    }
+    with pytest.raises(ConfigError, match="is written key=value"):
+        override(tree, ["epochs"], {})
+    with pytest.raises(ConfigError, match="'seed' is not a block"):
+        override(tree, ["seed.x=1"], {})
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    (tmp_path / "config.yaml").write_text("a: 1\n")
+    with pytest.raises(ConfigError, match=r"no such file; did you mean 'config.yaml'\?"):
+        read(tmp_path / "confg.yaml")
+    for name, content, words in (
+        ("empty.yaml", b"", "must hold keys and values"),
+        ("list.yaml", b"- 1\n", "must hold keys and values"),
+        ("broken.yaml", b"a: [1\nb: 2\n", "line 2: not valid YAML"),
+        ("latin.yaml", "a: ä".encode("latin-1"), "cannot be read as UTF-8"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ConfigError, match=words):
+            read(tmp_path / name)
+
+
+def test_keys_are_described():
+    keys = {key.name: key for key in describe(Outer)}
+    assert keys["learning_rate"].range == "float > 0" and keys["learning_rate"].meaning == "Step size."
+    assert keys["name"].default == "(required)" and keys["mode"].range == "fast | exact"
+    assert keys["rate"].range == "constant | linear | parabolic | cosine | step"
+
+
+def test_suggestions():
+    assert suggest("icrec", ["icsrec", "sgl"]) == "; did you mean 'icsrec'?"
+    assert suggest("zzz", ["b", "a"]) == "; known: a, b"
+    assert kind_of(Linear) == "linear" and kind_of(type("LeaveOneOut", (), {})) == "leave_one_out"
