@@ -138,14 +138,17 @@ class Contrast(nn.Module):
                     raise InputError("candidate_weight and negative_group weigh one direction; use direction_weight=1.")
                 back = replace(pairs, anchors=pairs.candidates, candidates=pairs.anchors)
                 flipped = tuple(Transposed(term) for term in terms)
-                other = self._direction(back, chosen.transposed(), flipped, None, queue, (), tau.T)
+                other = self._direction(
+                    back, chosen.transposed(), flipped, None, queue, (), tau.mT if tau.ndim else tau
+                )
                 loss = self.direction_weight * loss + (1 - self.direction_weight) * other
         if not torch.isfinite(loss.detach()).all():
             raise InputError(_why_not_finite(a, b, negatives))
         return loss
 
     def _tau(self, pairs: Pairs, given: Tensor | None) -> Tensor:
-        tau = torch.as_tensor(self.temperature if given is None else given).to(pairs.anchors)
+        like = pairs.anchors
+        tau = torch.as_tensor(self.temperature if given is None else given, dtype=like.dtype, device=like.device)
         shape = (len(pairs.anchors), len(pairs.candidates))
         if tau.numel() == 1:
             return tau.reshape(())
@@ -177,7 +180,7 @@ class Contrast(nn.Module):
             y, queue = y[: len(pairs.candidates)], y[len(pairs.candidates) :]
         rows = _ROWS[self.numerator](
             x=x if per_candidate else x / tau,
-            y=y / tau.T if per_candidate else y,
+            y=y / tau.mT if per_candidate else y,
             positives=positives,
             terms=terms,
             col_bias=bias,
