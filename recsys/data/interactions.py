@@ -1,16 +1,19 @@
 """Who touched what, and the three parts into which a study divides it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal, NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
 from graphcl.errors import InputError
 from recsys.data.ragged import Ragged
+from recsys.data.raw import Rows, columns_of, number_rows
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,6 +53,51 @@ class Interactions:
         if len({column.numel() for column in self._columns().values()}) > 1:
             raise InputError(f"columns differ in length: { {k: v.numel() for k, v in self._columns().items()} }")
 
+    @classmethod
+    def from_dataframe(
+        cls,
+        frame: pd.DataFrame,
+        *,
+        user: str = "user",
+        item: str = "item",
+        time: str | None = None,
+        value: str | None = None,
+        source: str = "the data frame",
+    ) -> "Interactions":
+        """Rows of a pandas frame, whose columns are named; raw ids of any kind become numbers and are kept as names.
+
+        Users and items are numbered in ascending order of their ids, whatever the order of the rows. Times may be
+        numbers or dates (seconds since 1970 then). `source` is what messages call the frame.
+
+        Raises:
+            InputError: a column is not there; an id is missing, negative or broken; a time or value is not a number.
+        """
+        wanted = {"user": user, "item": item, "time": time, "value": value}
+        columns = columns_of(frame, wanted, source)
+        return cls.of_rows([Rows(columns, lambda row: f"{source}, row {row + 1}")], source=source)
+
+    @classmethod
+    def of_rows(
+        cls,
+        sources: Sequence[Rows],
+        *,
+        ids: Literal["names", "numbers"] = "names",
+        first_id: int = 0,
+        source: str = "the data",
+    ) -> "Interactions":
+        """The rows of all sources, one after another, numbered together; see `number_rows`."""
+        numbered = number_rows(sources, ids=ids, first_id=first_id, source=source)
+        return cls(
+            user=numbered.user,
+            item=numbered.item,
+            num_users=len(numbered.user_ids),
+            num_items=len(numbered.item_ids),
+            time=numbered.time,
+            value=numbered.value,
+            user_ids=numbered.user_ids,
+            item_ids=numbered.item_ids,
+        )
+
     def _columns(self) -> dict[str, Tensor]:
         named = {"user": self.user, "item": self.item, "time": self.time, "value": self.value}
         return {name: column for name, column in named.items() if column is not None}
@@ -84,6 +132,11 @@ class Interactions:
         return Ragged.group(self.user[order], self.item[order], self.num_users)
 
     @cached_property
+    def item_counts(self) -> Tensor:
+        """[I] how many events each item has."""
+        return torch.bincount(self.item, minlength=self.num_items)
+
+    @cached_property
     def graph(self) -> Data:
         """The bipartite graph: user u is node u, item i is node `num_users + i`; each pair once, both directions."""
         pair = torch.unique(self.user * self.num_items + self.item)
@@ -98,6 +151,18 @@ class Interactions:
         for name, column in sorted(self._columns().items()):
             state.update(column.to(torch.float64 if name in ("time", "value") else torch.int64).numpy().tobytes())
         return state.hexdigest()
+
+
+class Released(NamedTuple):
+    """The parts into which the authors of a data set divided it; not all of them give a validation part."""
+
+    train: Interactions
+    test: Interactions
+    valid: Interactions | None = None
+
+    def joined(self) -> Interactions:
+        """Every event, as if nobody had divided them."""
+        return self.train + self.test if self.valid is None else self.train + self.valid + self.test
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,209 @@
+"""Data by name: from datasets.yaml, or from files of your own, to a split that is checked."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from graphcl.errors import InputError
+from recsys.config import ConfigError, build, choose, suggest
+from recsys.data.entries import Counts, Entry, NamedSplit, Source, find_entry
+from recsys.data.fetch import check_hashes, data_home, download, downloadable, present
+from recsys.data.filters import FILTERS, apply_filters
+from recsys.data.interactions import Interactions, Released, Split
+from recsys.data.leakage import audit
+from recsys.data.readers import READERS
+from recsys.data.splits import SPLITS, AsReleased, Rule, undivided
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnData:
+    """Data in files of your own, as a configuration describes it."""
+
+    reader: Mapping[str, Any]
+    """The reader's kind and keys; its `path` is a file, or a file for each of train, test and (maybe) valid."""
+    name: str = "own data"
+    """What tables call it."""
+    filters: tuple[Mapping[str, Any], ...] = ()
+    """What is filtered before the split."""
+    split: Mapping[str, Any] | None = None
+    """How it is divided; by default as released where there are parts, else 8 : 1 : 1 of each user's events."""
+    expect: Counts = field(default_factory=Counts)
+    """What must be there after the filters."""
+
+
+def load_split(
+    dataset: str | Mapping[str, Any],
+    *,
+    split: str | Mapping[str, Any] | None = None,
+    filters: Sequence[Mapping[str, Any]] | None = None,
+) -> Split:
+    """The three parts of a data set, checked against leaks and, for entries of datasets.yaml, against their counts.
+
+    dataset: a name in datasets.yaml, or a description of your own files (the keys of `OwnData`).
+    split: a split's kind and keys, or the name of one of the entry's splits, in place of the default.
+    filters: kinds and keys, in place of those of the data set; [] for none.
+
+    Raises:
+        InputError: with one sentence for each mistake in the description or the data.
+    """
+    if isinstance(dataset, Mapping):
+        return load_own(build(OwnData, dataset, "dataset"), split, filters)
+    entry = find_entry(dataset)
+    if entry.kind != "interactions":
+        raise InputError(f"dataset: {dataset!r} is a {entry.kind}, not interactions; it cannot be split")
+    named = choose_split(dataset, entry, split)
+    events = load_events(dataset, entry)
+    rules = entry.filters if filters is None else filters
+    result, filtered = divide(dataset, events, rules, named.rule)
+    if tuple(rules) == entry.filters:
+        compare(dataset, counts_of(filtered), vars(entry.expect))
+        compare(dataset, {part: len(getattr(result, part)) for part in ("train", "valid", "test")}, vars(named))
+        compare_digest(dataset, result, named)
+    return result
+
+
+def load_own(
+    data: OwnData, split: str | Mapping[str, Any] | None, filters: Sequence[Mapping[str, Any]] | None
+) -> Split:
+    """The three parts of own files."""
+    if isinstance(split, str):
+        raise InputError(f"split: {split!r} is a name, which only entries of datasets.yaml have; write {{kind: ...}}")
+    tree = dict(data.reader)
+    path = tree.pop("path", None)
+    if not isinstance(path, str | Path | Mapping):
+        raise InputError("dataset.reader.path: is missing; name the file, or a file for each of train, test and valid")
+    paths = {
+        str(part): Path(file).expanduser()
+        for part, file in (path if isinstance(path, Mapping) else {"interactions": path}).items()
+    }
+    events = chosen(READERS, tree, "dataset.reader").read(paths)
+    rule = split or data.split or {"kind": "ratio" if isinstance(events, Interactions) else "as_released"}
+    result, filtered = divide(data.name, events, data.filters if filters is None else filters, rule)
+    if filters is None:
+        compare(data.name, counts_of(filtered), vars(data.expect))
+    return result
+
+
+def divide(
+    name: str, events: Interactions | Released, filters: Sequence[Mapping[str, Any]], rule: Mapping[str, Any]
+) -> tuple[Split, Interactions]:
+    """(the split with its protocol in words, the events that were divided)."""
+    wanted = [chosen(FILTERS, tree, f"filters[{position}]") for position, tree in enumerate(filters)]
+    by: Rule = chosen(SPLITS, rule, "split")
+    if wanted:
+        if isinstance(by, AsReleased):
+            raise InputError("filters: released parts are not filtered; drop the filters or choose another split")
+        events = apply_filters(undivided(events), wanted)
+    parts = by.divide(events)
+    words = {
+        "data": name,
+        "filters": "; ".join(map(str, wanted)) or "none",
+        "split": str(by),
+        "cold": str(audit(parts, by.order)),
+    }
+    return replace(parts, protocol=words), undivided(events)
+
+
+def choose_split(name: str, entry: Entry, split: str | Mapping[str, Any] | None) -> NamedSplit:
+    """The entry's split of that name or with those keys, the default one, or one that it does not know."""
+    if split is None:
+        return next(iter(entry.splits.values()))
+    if isinstance(split, str):
+        if split not in entry.splits:
+            raise InputError(f"split: {name} has no split {split!r}{suggest(split, entry.splits)}")
+        return entry.splits[split]
+    wanted = chosen(SPLITS, split, "split")
+    known = (named for named in entry.splits.values() if chosen(SPLITS, named.rule, name) == wanted)
+    return next(known, NamedSplit(rule=split))
+
+
+def load_events(name: str, entry: Entry) -> Interactions | Released:
+    """What the entry's files hold."""
+    source, found = obtain(name, entry)
+    return read_source(name, entry, source, found)
+
+
+def files(name: str) -> dict[str, Path]:
+    """The files of an entry, {file: path}: found and checked, or downloaded."""
+    return obtain(name, find_entry(name))[1]
+
+
+def obtain(name: str, entry: Entry) -> tuple[Source, dict[str, Path]]:
+    """The source that is used, and its files.
+
+    Raises:
+        InputError: a file is damaged, is not there and cannot be downloaded.
+    """
+    for source in entry.sources:
+        found = present(name, source)
+        if found is not None:
+            check_hashes(name, source, found)
+            return source, found
+    for source in filter(downloadable, entry.sources):
+
+        def accept(arrived: Mapping[str, Path], source: Source = source) -> None:
+            if source.reader is not None:
+                read_source(name, entry, source, arrived)
+
+        return source, download(name, entry, source, accept)
+    wanted = ", ".join(entry.sources[0].files)
+    raise InputError(
+        f"dataset {name}: {wanted} cannot be downloaded in this form; put it into {data_home() / name} ({entry.origin})"
+    )
+
+
+def read_source(name: str, entry: Entry, source: Source, found: Mapping[str, Path]) -> Interactions | Released:
+    """The content of a source's files, if it is the content that the entry records."""
+    assert source.reader is not None
+    tree = {key: value for key, value in source.reader.items() if key != "path"}
+    events: Interactions | Released = chosen(READERS, tree, f"{name}.reader").read(source.paths(found))
+    if entry.content is not None and (actual := content_of(events)) != entry.content:
+        raise InputError(
+            f"dataset {name}: {', '.join(map(str, found.values()))} hold other data (content {actual}) than datasets.yaml "
+            f"records ({entry.content}); delete them and run 'recsys datasets prepare {name}'"
+        )
+    return events
+
+
+def content_of(events: Interactions | Released) -> str:
+    """The identity of data, whatever file it was read from."""
+    if isinstance(events, Interactions):
+        return events.digest[:16]
+    parts = (events.train, events.valid, events.test)
+    return hashlib.sha256(" ".join("none" if part is None else part.digest for part in parts).encode()).hexdigest()[:16]
+
+
+def counts_of(events: Interactions) -> dict[str, int]:
+    """The numbers that `Counts` expects."""
+    return {"users": events.num_users, "items": events.num_items, "interactions": len(events)}
+
+
+def compare(name: str, actual: Mapping[str, int], expected: Mapping[str, Any]) -> None:
+    """Raise `InputError` for a count that is not as expected."""
+    wrong = [
+        f"{actual[key]:,} {key} where {expected[key]:,} are expected"
+        for key in actual
+        if expected.get(key) is not None and actual[key] != expected[key]
+    ]
+    if wrong:
+        raise InputError(f"dataset {name}: has {', '.join(wrong)}; it is another version of the data, or other filters")
+
+
+def compare_digest(name: str, split: Split, named: NamedSplit) -> None:
+    """Raise `InputError` if a split is not the one that results are reported on."""
+    if named.digest is not None and split.digest != named.digest:
+        raise InputError(
+            f"dataset {name}: the split hashes to {split.digest}, not to {named.digest} as in datasets.yaml; results on it "
+            f"cannot be compared (was the data, or the random generator of this torch, changed?)"
+        )
+
+
+def chosen(table: Mapping[str, Any], tree: Any, where: str) -> Any:
+    """An instance of the class that `kind` names, its keys checked."""
+    problems: list[str] = []
+    instance = choose(table, tree, where, problems)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return instance

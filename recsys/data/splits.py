@@ -1,0 +1,239 @@
+"""How interactions are divided into train, valid and test."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from graphcl.errors import InputError
+from graphcl.ranges import Rate, Whole
+from recsys.data.interactions import Interactions, Released, Split
+from recsys.data.ragged import offsets_of
+
+TRAIN, VALID, TEST = 0, 1, 2
+
+
+class Rule(Protocol):
+    """A way to divide interactions."""
+
+    kind: ClassVar[str]
+    order: ClassVar[Literal["user", "global"] | None]
+    """Whether test lies behind train in time: for each user, for all together, or not at all."""
+
+    def divide(self, events: Interactions | Released) -> Split:
+        """Three parts."""
+        ...
+
+    def __str__(self) -> str:
+        """The rule in words that a table can show."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """Shares of each user's events, or of all events.
+
+    Of n events, floor(valid * n) and floor(test * n) are held out; where that is none although the share is not 0,
+    one is held out as long as train keeps one, for test before valid (the rule of RecBole's general default).
+    """
+
+    kind: ClassVar[str] = "ratio"
+    order: ClassVar[Literal["user", "global"] | None] = None
+
+    train: Rate = 0.8
+    """The share of training."""
+    valid: Rate = 0.1
+    """The share of validation."""
+    test: Rate = 0.1
+    """The share of the test."""
+    scope: Literal["user", "global"] = "user"
+    """Whether each user's events are divided, or all together."""
+    by: Literal["random", "time"] = "random"
+    """Which events are held out: any, or the latest."""
+    seed: Whole = 2020
+    """Fixes the draw, where it is random."""
+
+    def __post_init__(self) -> None:
+        if abs(self.train + self.valid + self.test - 1) > 1e-6:
+            raise InputError(f"train {self.train} + valid {self.valid} + test {self.test} must make 1")
+
+    def divide(self, events: Interactions | Released) -> Split:
+        """Three parts."""
+        events = undivided(events)
+        order = events.chronological if self.by == "time" else shuffled(len(events), self.seed)
+        group = events.user if self.scope == "user" else torch.zeros_like(events.user)
+        return cut(events, held_out(group, order, self.valid, self.test))
+
+    def __str__(self) -> str:
+        whose = "each user's events" if self.scope == "user" else "all events"
+        how = f"at random, seed {self.seed}" if self.by == "random" else "in the order of time"
+        return f"{self.train:g} : {self.valid:g} : {self.test:g} of {whose}, {how}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaveOneOut:
+    """Each user's last event is the test, the one before it validation, the others training."""
+
+    kind: ClassVar[str] = "leave_one_out"
+    order: ClassVar[Literal["user", "global"] | None] = "user"
+
+    short: Literal["refuse", "train", "drop"] = "refuse"
+    """What is done with users of fewer than three events: an error, only training, or nothing of them stays."""
+
+    def divide(self, events: Interactions | Released) -> Split:
+        """Three parts.
+
+        Raises:
+            InputError: a user has fewer than three events, and `short` is "refuse".
+        """
+        events = undivided(events)
+        few = torch.bincount(events.user, minlength=events.num_users) < 3
+        few &= torch.bincount(events.user, minlength=events.num_users) > 0
+        if self.short == "refuse" and bool(few.any()):
+            self.refuse(events, few)
+        if self.short == "drop":
+            from recsys.data.filters import close_up
+
+            events = close_up(events.take(~few[events.user]))
+            few = torch.zeros(events.num_users, dtype=torch.bool)
+        order = events.chronological
+        from_end = rank_from_end(events.user, order)
+        part = torch.full_like(events.user, TRAIN)
+        part[from_end == 1], part[from_end == 0] = VALID, TEST
+        part[few[events.user]] = TRAIN
+        return cut(events, part)
+
+    def refuse(self, events: Interactions, few: Tensor) -> None:
+        """Say who has too few events."""
+        first = int(few.nonzero()[0])
+        name = events.user_ids[first] if events.user_ids else str(first)
+        count, users = int((events.user == first).sum()), int(few.sum())
+        others = f" (and {users - 1:,} other users have fewer than three)" if users > 1 else ""
+        raise InputError(
+            f"user {name!r} has {count} interaction{'s' if count > 1 else ''}{others}, too few to leave one for test and "
+            f"one for validation; filter them (filters: [{{kind: k_core}}]), or say split: {{short: train}} or {{short: drop}}"
+        )
+
+    def __str__(self) -> str:
+        short = {"refuse": "", "train": "; users of fewer than 3 only train", "drop": "; users of fewer than 3 dropped"}
+        return f"last event of each user is test, the one before valid{short[self.short]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalTime:
+    """Two moments divide all events: train before both, valid between, test from the later one on."""
+
+    kind: ClassVar[str] = "global_time"
+    order: ClassVar[Literal["user", "global"] | None] = "global"
+
+    valid: Rate = 0.1
+    """The share of validation, about: events of one moment stay together."""
+    test: Rate = 0.1
+    """The share of the test, about."""
+    valid_from: float | None = None
+    """The moment at which validation begins, in the unit of the data; takes the place of the share."""
+    test_from: float | None = None
+    """The moment at which the test begins."""
+
+    def __post_init__(self) -> None:
+        if (self.valid_from is None) != (self.test_from is None):
+            raise InputError("give both valid_from and test_from, or neither")
+        if self.valid_from is not None and self.test_from is not None and self.valid_from >= self.test_from:
+            raise InputError(f"valid_from {self.valid_from:g} must lie before test_from {self.test_from:g}")
+
+    def divide(self, events: Interactions | Released) -> Split:
+        """Three parts.
+
+        Raises:
+            InputError: there are no times, or a part is empty.
+        """
+        events = undivided(events)
+        if events.time is None:
+            raise InputError("split: global_time needs times; name the reader's time column, or use another split")
+        time = events.time
+        if self.valid_from is None or self.test_from is None:
+            sorted_time, n = time.sort().values, len(events)
+            test_from = sorted_time[min(int(n * (1 - self.test)), n - 1)]
+            valid_from = sorted_time[min(int(n * (1 - self.test - self.valid)), n - 1)]
+        else:
+            valid_from, test_from = torch.tensor(self.valid_from), torch.tensor(self.test_from)
+        return cut(events, (time >= valid_from).long() + (time >= test_from).long())
+
+    def __str__(self) -> str:
+        if self.valid_from is not None:
+            return f"by time: valid from {self.valid_from:g}, test from {self.test_from:g}"
+        return f"by time: latest {self.test:g} of all events are test, {self.valid:g} before them valid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsReleased:
+    """The parts that the authors of the data set released."""
+
+    kind: ClassVar[str] = "as_released"
+    order: ClassVar[Literal["user", "global"] | None] = None
+
+    valid: Rate = 0.1
+    """The share of each user's training events that becomes validation where none was released; 0 for none."""
+    seed: Whole = 2020
+    """Fixes that draw."""
+
+    def divide(self, events: Interactions | Released) -> Split:
+        """Three parts."""
+        if isinstance(events, Interactions):
+            raise InputError("split: as_released needs a train and a test file; this data is one piece, use ratio")
+        if events.valid is not None:
+            return Split(events.train, events.valid, events.test)
+        train = events.train
+        carved = cut(train, held_out(train.user, shuffled(len(train), self.seed), self.valid, 0.0))
+        return Split(carved.train, carved.valid, events.test)
+
+    def __str__(self) -> str:
+        return f"as released; where there is no valid part, {self.valid:g} of each user's train (seed {self.seed})"
+
+
+SPLITS: Mapping[str, type[Any]] = {rule.kind: rule for rule in (Ratio, LeaveOneOut, GlobalTime, AsReleased)}
+"""kind -> rule."""
+
+
+def undivided(events: Interactions | Released) -> Interactions:
+    """All events, released parts joined."""
+    return events if isinstance(events, Interactions) else events.joined()
+
+
+def shuffled(count: int, seed: int) -> Tensor:
+    """[count] a random order, from a generator of its own."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+
+
+def rank_from_end(group: Tensor, order: Tensor) -> Tensor:
+    """[n] how many events of its group come after each event in `order`."""
+    by_group = order[torch.argsort(group[order], stable=True)]
+    stops = offsets_of(torch.bincount(group))[1:]
+    from_end = torch.empty_like(order)
+    from_end[by_group] = stops[group[by_group]] - 1 - torch.arange(len(order))
+    return from_end
+
+
+def held_out(group: Tensor, order: Tensor, valid: float, test: float) -> Tensor:
+    """[n] the part of each event: the last ones of its group in `order` are held out, in the shares of `Ratio`."""
+    size = torch.bincount(group)
+    n_valid, n_test = share(size, valid), share(size, test)
+    for held, ratio in ((n_test, test), (n_valid, valid)):
+        one_more = (size - n_valid - n_test > 1) & (held == 0) & (ratio * size > 0)
+        held += one_more.long()
+    from_end = rank_from_end(group, order)
+    return TEST * (from_end < n_test[group]) + VALID * (
+        (from_end >= n_test[group]) & (from_end < (n_test + n_valid)[group])
+    )
+
+
+def share(size: Tensor, ratio: float) -> Tensor:
+    """floor(ratio * size), forgiving what a float lacks to a whole number."""
+    return (size.double() * ratio + 1e-9).floor().long()
+
+
+def cut(events: Interactions, part: Tensor) -> Split:
+    """The events of each part, in the order of the source."""
+    return Split(*(events.take(part == which) for which in (TRAIN, VALID, TEST)))

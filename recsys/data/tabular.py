@@ -1,0 +1,268 @@
+"""Tables with named columns: CSV, TSV, Parquet, and RecBole's atomic files."""
+
+import csv
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pandas as pd
+
+from graphcl.errors import InputError
+from recsys.data.interactions import Interactions, Released
+from recsys.data.raw import Rows, columns_of
+
+NAMES = ("interactions", "train", "valid", "test")
+"""What a path may be called: one file with everything, or one file per part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """CSV, TSV (also gzipped) or Parquet, with named columns."""
+
+    kind: ClassVar[str] = "table"
+
+    user: str = "user"
+    """The column of user ids; ids are names, whatever they look like."""
+    item: str = "item"
+    """The column of item ids."""
+    time: str | None = None
+    """The column of times, numbers or dates; without it the order of the rows is the order of time."""
+    value: str | None = None
+    """The column of ratings or counts."""
+    columns: tuple[str, ...] | None = None
+    """The names of the columns, if the file has no header."""
+    separator: str | None = None
+    """What stands between columns; by default a tab in .tsv files and a comma in others."""
+    encoding: str = "utf-8"
+    """The encoding of a text file."""
+    ids: Literal["names", "numbers"] = "names"
+    """Whether ids are renumbered, or are numbers already and kept."""
+    first_id: int = 0
+    """The smallest id, where ids are numbers."""
+
+    def read(self, paths: Mapping[str, Path]) -> Interactions | Released:
+        """The interactions of {"interactions": path}, or the parts of {"train", "test" and maybe "valid": path}."""
+        return combine(paths, self.rows, ids=self.ids, first_id=self.first_id)
+
+    def rows(self, path: Path) -> Rows:
+        """The rows of one file."""
+        wanted = {"user": self.user, "item": self.item, "time": self.time, "value": self.value}
+        if path.suffix == ".parquet":
+            return Rows(columns_of(read_parquet(path, wanted), wanted, str(path)), lambda row: f"{path}, row {row + 1}")
+        separator = self.separator or ("\t" if ".tsv" in path.suffixes else ",")
+        return read_text(path, separator, self.columns, wanted, encoding=self.encoding, quoted=separator == ",")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecboleAtomic:
+    """RecBole's `.inter` file: tab-separated, a header of `name:type`."""
+
+    kind: ClassVar[str] = "recbole_atomic"
+
+    user: str = "user_id"
+    """The field of user ids."""
+    item: str = "item_id"
+    """The field of item ids."""
+    time: str | None = "timestamp"
+    """The field of times, read in full precision; used if the file has it."""
+    value: str | None = "rating"
+    """The field of ratings; used if the file has it."""
+
+    def read(self, paths: Mapping[str, Path]) -> Interactions | Released:
+        """The interactions of {"interactions": path}, or the parts of {"train", "test" and maybe "valid": path}."""
+        return combine(paths, self.rows)
+
+    def rows(self, path: Path) -> Rows:
+        """The rows of one file."""
+        header = [name.partition(":")[0] for name in first_row(path, "\t")]
+        optional = {role: name for role, name in (("time", self.time), ("value", self.value)) if name in header}
+        return read_text(path, "\t", None, {"user": self.user, "item": self.item, **optional}, strip_types=True)
+
+
+def read_features(path: Path) -> pd.DataFrame:
+    """RecBole's `.item` or `.user` file: a column per field, `float` fields as numbers, all others as text."""
+    header = first_row(path, "\t")
+    names, types = zip(*((name, kind) for name, _, kind in (cell.partition(":") for cell in header)), strict=True)
+    frame = read_cells(path, "\t", names, {name: str for name in names}, skip=1, quoted=False)
+    for name, kind in zip(names, types, strict=True):
+        if kind == "float":
+            frame[name] = pd.to_numeric(frame[name], errors="coerce")
+    return frame
+
+
+def combine(
+    paths: Mapping[str, Path],
+    rows: Callable[[Path], Rows],
+    *,
+    ids: Literal["names", "numbers"] = "names",
+    first_id: int = 0,
+) -> Interactions | Released:
+    """Read every path and number all of them together."""
+    parts = roles(paths)
+    everything = [rows(paths[name]) for name in parts]
+    source = ", ".join(str(paths[name]) for name in parts)
+    together = Interactions.of_rows(everything, ids=ids, first_id=first_id, source=source)
+    return divide(together, dict(zip(parts, (len(part.frame) for part in everything), strict=True)))
+
+
+def roles(paths: Mapping[str, Path]) -> tuple[str, ...]:
+    """The names of the paths, in the order of NAMES.
+
+    Raises:
+        InputError: they are neither "interactions" nor "train" and "test" with or without "valid".
+    """
+    given = tuple(name for name in NAMES if name in paths)
+    if len(given) != len(paths) or given not in (NAMES[:1], NAMES[1:], ("train", "test")):
+        raise InputError(
+            f"path: give one file, or a file for each part (train, test and, if there is one, valid); "
+            f"got {', '.join(map(str, paths)) or 'none'}"
+        )
+    return given
+
+
+def divide(together: Interactions, sizes: Mapping[str, int]) -> Interactions | Released:
+    """Cut joined files apart again."""
+    if list(sizes) == ["interactions"]:
+        return together
+    import torch
+
+    positions = torch.arange(len(together)).split(list(sizes.values()))
+    return Released(**{name: together.take(rows) for name, rows in zip(sizes, positions, strict=True)})
+
+
+def read_parquet(path: Path, wanted: Mapping[str, str | None]) -> pd.DataFrame:
+    """The wanted columns of a Parquet file, or all of them if one is not there."""
+    demand_content(path)
+    try:
+        import pyarrow.parquet as parquet
+
+        there = set(parquet.read_schema(path).names)
+        names = [name for name in wanted.values() if name is not None]
+        return pd.read_parquet(path, columns=names if there.issuperset(names) else None)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as Parquet ({error}); write the file again") from error
+
+
+def read_text(
+    path: Path,
+    separator: str,
+    columns: tuple[str, ...] | None,
+    wanted: Mapping[str, str | None],
+    *,
+    encoding: str = "utf-8",
+    quoted: bool = False,
+    strip_types: bool = False,
+) -> Rows:
+    """The wanted columns of a text file; ids become categories of text, so that "007" stays "007"."""
+    header = columns or tuple(first_row(path, separator, encoding, quoted=quoted))
+    if strip_types:
+        header = tuple(name.partition(":")[0] for name in header)
+    columns_of(pd.DataFrame(columns=list(header)), wanted, str(path))
+    types = {wanted["user"]: "category", wanted["item"]: "category"}
+    frame = read_cells(
+        path,
+        separator,
+        header,
+        types,
+        skip=int(columns is None),
+        encoding=encoding,
+        quoted=quoted,
+        only=[name for name in wanted.values() if name is not None],
+    )
+    if frame.empty:
+        raise InputError(f"{path}: has a header but no rows; give at least one interaction")
+    return Rows(columns_of(frame, wanted, str(path)), lambda row: f"{path}, row {row + 1}")
+
+
+def read_cells(
+    path: Path,
+    separator: str,
+    header: tuple[str, ...],
+    types: Mapping[Any, Any],
+    *,
+    skip: int,
+    encoding: str = "utf-8",
+    quoted: bool = False,
+    only: list[str] | None = None,
+) -> pd.DataFrame:
+    """The cells of a text file under the names `header`."""
+    # pandas' fast parser takes one character; "::" is ":" with an empty column between
+    width = len(separator) if len(set(separator)) == 1 else 1
+    names = [name if position == 0 else f"{name} {position}" for name in header for position in range(width)]
+    names = names[: len(names) - width + 1]
+    demand_content(path)
+    try:
+        return pd.read_csv(
+            path,
+            sep=separator[0] if width > 1 else separator,
+            header=None,
+            names=names,
+            usecols=only or list(header),
+            skiprows=skip,
+            dtype=types,
+            encoding=encoding,
+            quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+            index_col=False,
+            engine="c" if len(separator) == width else "python",
+        )
+    except UnicodeDecodeError:
+        raise InputError(bad_byte(path, encoding)) from None
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        raise InputError(f"{path}: {plain(error)}; every line needs the {len(header)} columns of the header") from error
+
+
+def first_row(path: Path, separator: str, encoding: str = "utf-8", *, quoted: bool = False) -> list[str]:
+    """The cells of the first line.
+
+    Raises:
+        InputError: the file is missing, empty or not text.
+    """
+    demand_content(path)
+    try:
+        row = pd.read_csv(
+            path,
+            sep=separator,
+            header=None,
+            nrows=1,
+            dtype=str,
+            encoding=encoding,
+            keep_default_na=False,
+            quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+            engine="c" if len(separator) == 1 else "python",
+        )
+    except UnicodeDecodeError:
+        raise InputError(bad_byte(path, encoding)) from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise InputError(f"{path}: holds no header ({plain(error)}); write the names of the columns first") from error
+    return [str(cell) for cell in row.iloc[0]]
+
+
+def demand_content(path: Path) -> None:
+    """Raise `InputError` unless `path` is a file with something in it."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; correct the path, which counts from {Path.cwd()}")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: is empty; download or write it again")
+
+
+def bad_byte(path: Path, encoding: str) -> str:
+    """A sentence that names the first line which is not in the encoding."""
+    import gzip
+
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode(encoding)
+            except UnicodeDecodeError as error:
+                byte = line[error.start]
+                return (
+                    f"{path}, line {number}: byte 0x{byte:02x} is not {encoding.upper()}; save the file as UTF-8, or name "
+                    f"its encoding (reader: encoding: latin-1)"
+                )
+    return f"{path}: is not {encoding.upper()} text; save it as UTF-8, or name its encoding"
+
+
+def plain(error: Exception) -> str:
+    """The message of a parser, without its jargon."""
+    return str(error).strip().removeprefix("Error tokenizing data. ").removeprefix("C error: ")
