@@ -161,8 +161,8 @@ def read_source(name: str, entry: Entry, source: Source, found: Mapping[str, Pat
     events: Interactions | Released = chosen(READERS, tree, f"{name}.reader").read(source.paths(found))
     if entry.content is not None and (actual := content_of(events)) != entry.content:
         raise InputError(
-            f"dataset {name}: {', '.join(map(str, found.values()))} hold other data (content {actual}) than datasets.yaml "
-            f"records ({entry.content}); delete them and run 'recsys datasets prepare {name}'"
+            f"dataset {name}: {', '.join(map(str, found.values()))} hold other data (content {actual}) "
+            f"than datasets.yaml records ({entry.content}); delete them and run 'recsys datasets prepare {name}'"
         )
     return events
 
@@ -195,8 +195,8 @@ def compare_digest(name: str, split: Split, named: NamedSplit) -> None:
     """Raise `InputError` if a split is not the one that results are reported on."""
     if named.digest is not None and split.digest != named.digest:
         raise InputError(
-            f"dataset {name}: the split hashes to {split.digest}, not to {named.digest} as in datasets.yaml; results on it "
-            f"cannot be compared (was the data, or the random generator of this torch, changed?)"
+            f"dataset {name}: the split hashes to {split.digest}, not to {named.digest} as in datasets.yaml; results "
+            f"on it cannot be compared; take the versions of torch and of the data that datasets.yaml was made with"
         )
 
 

@@ -92,8 +92,8 @@ def download(
             return {file: path.replace(folder / file) for file, path in arrived.items()}
     except OSError as error:
         raise InputError(
-            f"{folder}: cannot be written ({error.strerror or error}); set GRAPHCL_DATA to a folder that can, or put the "
-            f"files there yourself (see {entry.origin})"
+            f"{folder}: cannot be written ({error.strerror or error}); set GRAPHCL_DATA to a folder that can, "
+            f"or put the files there yourself (see {entry.origin})"
         ) from error
 
 
@@ -133,13 +133,16 @@ def retrieve(url: str, known_hash: str | None, path: Path) -> Path:
             pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=downloader)
             return path
         except requests.HTTPError as error:
-            cause = f"the server answers {error.response.status_code} {error.response.reason}"
-            if error.response.status_code < 500:
+            answer = error.response
+            cause = (
+                "the server refuses" if answer is None else f"the server answers {answer.status_code} {answer.reason}"
+            )
+            if answer is not None and answer.status_code < 500:
                 break
         except requests.RequestException as error:
             cause = f"the connection failed or broke off ({type(error).__name__})"
         except ValueError:
-            cause = f"what arrived does not have the {known_hash.partition(':')[0] if known_hash else 'hash'} it should have"
+            cause = f"what arrived does not have the hash it should have ({known_hash})"
     raise InputError(
         f"{url}: {cause}; check the connection, or download it by hand to {path.parent.parent} as {path.name}"
     )

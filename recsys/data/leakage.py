@@ -25,8 +25,8 @@ class Audit:
 
     def __str__(self) -> str:
         cold = (
-            f"{self.cold_users:,} of {self.test_users:,} test users and {self.cold_items:,} of {self.test_items:,} test "
-            f"items have no training interaction; they stay in the evaluation, where missing them counts as a miss"
+            f"{self.cold_users:,} of {self.test_users:,} test users and {self.cold_items:,} of {self.test_items:,} "
+            f"test items have no training interaction; they stay in the evaluation, where missing them counts as a miss"
         )
         cold = cold if self.cold_users or self.cold_items else "every test user and item has training interactions"
         return f"{cold}; {self.repeats:,} test events repeat an earlier one" if self.repeats else cold
@@ -84,8 +84,8 @@ def refuse_overlap(early: Interactions, late: Interactions, early_name: str, lat
     if bool(shared.any()):
         row = int(shared.nonzero()[0])
         raise InputError(
-            f"{int(shared.sum()):,} interactions of {late_name} are also in {early_name}, the first of them {pair(late, row)}; "
-            f"keep one of each (filters: [{{kind: duplicates, keep: first}}]) or split by time"
+            f"{int(shared.sum()):,} interactions of {late_name} are also in {early_name}, the first of them "
+            f"{pair(late, row)}; keep one of each (filters: [{{kind: duplicates, keep: first}}]) or split by time"
         )
 
 

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import torch
 
 from graphcl.errors import InputError
 from recsys.data.interactions import Interactions, Released
@@ -139,7 +138,7 @@ class MatrixState:
 
     def entries(self, path: Path) -> tuple[Any, Any, tuple[int, int]]:
         """([n] rows, [n] columns, shape) of a COO, CSR or CSC matrix."""
-        shape = self.state.get("_shape", self.state.get("shape"))
+        shape: Any = self.state.get("_shape", self.state.get("shape"))
         row, column = self.state.get("coords", (self.state.get("row"), self.state.get("col")))
         if row is None and "indptr" in self.state:
             pointer, index = np.asarray(self.state["indptr"]), np.asarray(self.state["indices"])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -86,7 +86,7 @@ def number_rows(
     )
 
 
-def join(columns: Sequence["pd.Series[object]"]) -> "pd.Series[object]":
+def join(columns: Sequence["pd.Series[Any]"]) -> "pd.Series[Any]":
     """One column after another; categories are united, not spelt out."""
     if len(columns) == 1:
         return columns[0].reset_index(drop=True)
@@ -95,7 +95,7 @@ def join(columns: Sequence["pd.Series[object]"]) -> "pd.Series[object]":
     return pd.concat(list(columns), ignore_index=True)
 
 
-def name_ids(column: "pd.Series[object]", role: str, place: Place) -> tuple[Tensor, tuple[str, ...]]:
+def name_ids(column: "pd.Series[Any]", role: str, place: Place) -> tuple[Tensor, tuple[str, ...]]:
     """([n] numbers, their names): names in ascending order, so that the order of the rows does not matter."""
     column = whole_numbers(column, role, place)
     codes, uniques = pd.factorize(column)
@@ -117,7 +117,7 @@ def name_ids(column: "pd.Series[object]", role: str, place: Place) -> tuple[Tens
     return torch.from_numpy(rank[codes]), tuple(by_name[order].tolist())
 
 
-def number(column: "pd.Series[object]", role: str, place: Place, first_id: int = 0) -> tuple[Tensor, tuple[str, ...]]:
+def number(column: "pd.Series[Any]", role: str, place: Place, first_id: int = 0) -> tuple[Tensor, tuple[str, ...]]:
     """([n] the ids less `first_id`, the names "first_id", ...): ids that are numbers already are kept."""
     values = column.to_numpy()
     if not np.issubdtype(values.dtype, np.integer):
@@ -138,7 +138,7 @@ def number(column: "pd.Series[object]", role: str, place: Place, first_id: int =
     return torch.from_numpy(codes), tuple(str(i + first_id) for i in range(int(codes.max()) + 1))
 
 
-def whole_numbers(column: "pd.Series[object]", role: str, place: Place) -> "pd.Series[object]":
+def whole_numbers(column: "pd.Series[Any]", role: str, place: Place) -> "pd.Series[Any]":
     """Ids that pandas holds as floats, such as 12.0, as integers again."""
     if not pd.api.types.is_float_dtype(column.dtype):
         return column
@@ -156,7 +156,7 @@ def whole_numbers(column: "pd.Series[object]", role: str, place: Place) -> "pd.S
     return pd.Series(values.astype(np.int64))
 
 
-def measurements(column: "pd.Series[object]", name: str, place: Place) -> Tensor:
+def measurements(column: "pd.Series[Any]", name: str, place: Place) -> Tensor:
     """A time (int64 or float64; dates become seconds since 1970) or a value (float64)."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         refuse_rows(column.isna().to_numpy(), place, f"the {name} is missing; fill it in or delete the row")
@@ -179,7 +179,7 @@ def refuse_rows(
     wrong: "np.ndarray[tuple[int], np.dtype[np.bool_]]",
     place: Place,
     sentence: str,
-    column: "pd.Series[object] | None" = None,
+    column: "pd.Series[Any] | None" = None,
 ) -> None:
     """Raise `InputError` at the first row of `wrong`; `{value}` in the sentence is what stands there."""
     if not wrong.any():

@@ -112,8 +112,8 @@ class LeaveOneOut:
         count, users = int((events.user == first).sum()), int(few.sum())
         others = f" (and {users - 1:,} other users have fewer than three)" if users > 1 else ""
         raise InputError(
-            f"user {name!r} has {count} interaction{'s' if count > 1 else ''}{others}, too few to leave one for test and "
-            f"one for validation; filter them (filters: [{{kind: k_core}}]), or say split: {{short: train}} or {{short: drop}}"
+            f"user {name!r} has {count} interaction{'s' if count > 1 else ''}{others}, too few to leave one for "
+            f"test and one for validation; filter them (filters: [{{kind: k_core}}]), or say short: train (or drop) in split"
         )
 
     def __str__(self) -> str:
@@ -220,9 +220,8 @@ def held_out(group: Tensor, order: Tensor, valid: float, test: float) -> Tensor:
     """[n] the part of each event: the last ones of its group in `order` are held out, in the shares of `Ratio`."""
     size = torch.bincount(group)
     n_valid, n_test = share(size, valid), share(size, test)
-    for held, ratio in ((n_test, test), (n_valid, valid)):
-        one_more = (size - n_valid - n_test > 1) & (held == 0) & (ratio * size > 0)
-        held += one_more.long()
+    n_test = n_test + ((n_test == 0) & (test * size > 0) & (size - n_valid > 1))
+    n_valid = n_valid + ((n_valid == 0) & (valid * size > 0) & (size - n_test > 1))
     from_end = rank_from_end(group, order)
     return TEST * (from_end < n_test[group]) + VALID * (
         (from_end >= n_test[group]) & (from_end < (n_test + n_valid)[group])
@@ -236,4 +235,4 @@ def share(size: Tensor, ratio: float) -> Tensor:
 
 def cut(events: Interactions, part: Tensor) -> Split:
     """The events of each part, in the order of the source."""
-    return Split(*(events.take(part == which) for which in (TRAIN, VALID, TEST)))
+    return Split(events.take(part == TRAIN), events.take(part == VALID), events.take(part == TEST))

@@ -135,7 +135,7 @@ def read_parquet(path: Path, wanted: Mapping[str, str | None]) -> pd.DataFrame:
     """The wanted columns of a Parquet file, or all of them if one is not there."""
     demand_content(path)
     try:
-        import pyarrow.parquet as parquet
+        from pyarrow import parquet
 
         there = set(parquet.read_schema(path).names)
         names = [name for name in wanted.values() if name is not None]
@@ -257,8 +257,8 @@ def bad_byte(path: Path, encoding: str) -> str:
             except UnicodeDecodeError as error:
                 byte = line[error.start]
                 return (
-                    f"{path}, line {number}: byte 0x{byte:02x} is not {encoding.upper()}; save the file as UTF-8, or name "
-                    f"its encoding (reader: encoding: latin-1)"
+                    f"{path}, line {number}: byte 0x{byte:02x} is not {encoding.upper()}; save the file as UTF-8, "
+                    f"or name its encoding (reader: encoding: latin-1)"
                 )
     return f"{path}: is not {encoding.upper()} text; save it as UTF-8, or name its encoding"
 
