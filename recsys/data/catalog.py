@@ -98,9 +98,9 @@ def divide(
         events = apply_filters(undivided(events), wanted)
     parts = by.divide(events)
     words = {
-        "data": name,
+        "dataset": name,
         "filters": "; ".join(map(str, wanted)) or "none",
-        "split": str(by),
+        "split": by.words(events),
         "cold": str(audit(parts, by.order)),
     }
     return replace(parts, protocol=words), undivided(events)
@@ -128,6 +128,22 @@ def load_events(name: str, entry: Entry) -> Interactions | Released:
 def files(name: str) -> dict[str, Path]:
     """The files of an entry, {file: path}: found and checked, or downloaded."""
     return obtain(name, find_entry(name))[1]
+
+
+def verify(name: str) -> dict[str, Split]:
+    """Check everything that datasets.yaml records of an entry whose files are here; nothing is downloaded.
+
+    Returns:
+        the entry's splits by name; none for graphs and checkpoints, whose files are checked by their hashes.
+
+    Raises:
+        InputError: the files are not here, or something is not as recorded.
+    """
+    entry = find_entry(name)
+    if not any(present(name, source) for source in entry.sources):
+        raise InputError(f"dataset {name}: is not in {data_home() / name}; run 'recsys datasets prepare {name}'")
+    obtain(name, entry)
+    return {which: load_split(name, split=which) for which in entry.splits}
 
 
 def obtain(name: str, entry: Entry) -> tuple[Source, dict[str, Path]]:

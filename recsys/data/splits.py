@@ -26,8 +26,8 @@ class Rule(Protocol):
         """Three parts."""
         ...
 
-    def __str__(self) -> str:
-        """The rule in words that a table can show."""
+    def words(self, events: Interactions | Released) -> str:
+        """The rule, as it is for these events, in words that a table can show."""
         ...
 
 
@@ -66,7 +66,8 @@ class Ratio:
         group = events.user if self.scope == "user" else torch.zeros_like(events.user)
         return cut(events, held_out(group, order, self.valid, self.test))
 
-    def __str__(self) -> str:
+    def words(self, events: Interactions | Released) -> str:
+        """The rule in words that a table can show."""
         whose = "each user's events" if self.scope == "user" else "all events"
         how = f"at random, seed {self.seed}" if self.by == "random" else "in the order of time"
         return f"{self.train:g} : {self.valid:g} : {self.test:g} of {whose}, {how}"
@@ -112,11 +113,12 @@ class LeaveOneOut:
         count, users = int((events.user == first).sum()), int(few.sum())
         others = f" (and {users - 1:,} other users have fewer than three)" if users > 1 else ""
         raise InputError(
-            f"user {name!r} has {count} interaction{'s' if count > 1 else ''}{others}, too few to leave one for "
-            f"test and one for validation; filter them (filters: [{{kind: k_core}}]), or say short: train (or drop) in split"
+            f"user {name!r} has {count} interaction{'s' if count > 1 else ''}{others}, too few to leave one for test and "
+            f"one for validation; filter them (filters: [{{kind: k_core}}]) or set split.short to train or drop"
         )
 
-    def __str__(self) -> str:
+    def words(self, events: Interactions | Released) -> str:
+        """The rule in words that a table can show."""
         short = {"refuse": "", "train": "; users of fewer than 3 only train", "drop": "; users of fewer than 3 dropped"}
         return f"last event of each user is test, the one before valid{short[self.short]}"
 
@@ -161,7 +163,8 @@ class GlobalTime:
             valid_from, test_from = torch.tensor(self.valid_from), torch.tensor(self.test_from)
         return cut(events, (time >= valid_from).long() + (time >= test_from).long())
 
-    def __str__(self) -> str:
+    def words(self, events: Interactions | Released) -> str:
+        """The rule in words that a table can show."""
         if self.valid_from is not None:
             return f"by time: valid from {self.valid_from:g}, test from {self.test_from:g}"
         return f"by time: latest {self.test:g} of all events are test, {self.valid:g} before them valid"
@@ -189,8 +192,14 @@ class AsReleased:
         carved = cut(train, held_out(train.user, shuffled(len(train), self.seed), self.valid, 0.0))
         return Split(carved.train, carved.valid, events.test)
 
-    def __str__(self) -> str:
-        return f"as released; where there is no valid part, {self.valid:g} of each user's train (seed {self.seed})"
+    def words(self, events: Interactions | Released) -> str:
+        """The rule in words that a table can show."""
+        if isinstance(events, Released) and events.valid is not None:
+            return "as released"
+        carved = (
+            f"valid is {self.valid:g} of each user's train, at random, seed {self.seed}" if self.valid else "no valid"
+        )
+        return f"train and test as released, {carved}"
 
 
 SPLITS: Mapping[str, type[Any]] = {rule.kind: rule for rule in (Ratio, LeaveOneOut, GlobalTime, AsReleased)}
