@@ -29,7 +29,7 @@ from torch import Tensor
 Array = np.ndarray[Any, np.dtype[Any]]
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
-"""Largest absolute difference accepted; in float32 times the largest golden value of the array where that is above 1."""
+"""Largest absolute difference accepted; in float32 times the array's largest golden value where that is above 1."""
 
 
 class Archive(Mapping[str, Array]):

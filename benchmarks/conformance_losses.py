@@ -32,9 +32,9 @@ Outputs = Callable[[Inputs], dict[str, Tensor]]
 
 def implemented() -> dict[str, Loss | Outputs]:
     """How each case is written with the library's public API; what returns a dict has outputs beside a loss."""
-    from benchmarks import conformance_losses_family
+    from benchmarks import conformance_losses_family, conformance_losses_kernel
 
-    return {**conformance_losses_family.CASES}
+    return {**conformance_losses_family.CASES, **conformance_losses_kernel.CASES}
 
 
 def recognises(names: Collection[str]) -> bool:

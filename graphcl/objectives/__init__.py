@@ -25,6 +25,8 @@ and `temperature`. Beside the family: `alignment`, `uniformity`, `barlow_twins`,
 from graphcl.objectives.contrast import Contrast
 from graphcl.objectives.denominators import All, Debiased, Decoupled, Denominator
 from graphcl.objectives.kernel import PairTerm, row_lse
+from graphcl.objectives.margin import margin_regulariser
+from graphcl.objectives.momentum import MomentumEncoder, NegativeQueue
 from graphcl.objectives.named import (
     DCL,
     DCLW,
@@ -39,6 +41,7 @@ from graphcl.objectives.named import (
     SupCon,
     WeightedInfoNCE,
 )
+from graphcl.objectives.noncontrastive import alignment, barlow_twins, joint_entropy, uniformity, vicreg
 from graphcl.objectives.pairing import (
     Pairing,
     Pairs,
@@ -48,6 +51,7 @@ from graphcl.objectives.pairing import (
     one_to_one,
     within,
 )
+from graphcl.objectives.pairwise import jsd, pair_cross_entropy, pair_sum
 from graphcl.objectives.positives import Edges, Index, Labels, Positives, Soft
 from graphcl.objectives.similarity import Similarity, cosine, dot, negative_squared_distance
 from graphcl.objectives.weights import (
@@ -80,8 +84,10 @@ __all__ = [
     "InfoNCE",
     "Labels",
     "LearnedWeight",
+    "MomentumEncoder",
     "MomentumInfoNCE",
     "NTXent",
+    "NegativeQueue",
     "PairFunction",
     "PairMLP",
     "PairMatrix",
@@ -96,11 +102,20 @@ __all__ = [
     "WeightedInfoNCE",
     "across",
     "across_and_within",
+    "alignment",
+    "barlow_twins",
     "cosine",
     "dot",
     "first_across_and_within",
+    "joint_entropy",
+    "jsd",
+    "margin_regulariser",
     "negative_squared_distance",
     "one_to_one",
+    "pair_cross_entropy",
+    "pair_sum",
     "row_lse",
+    "uniformity",
+    "vicreg",
     "within",
 ]

@@ -78,6 +78,23 @@ def row_lse(
         return result
 
 
+@torch.no_grad()
+def row_argmax(x: Tensor, y: Tensor, *, terms: Sequence[PairTerm] = (), tile: Tile | None = None) -> Tensor:
+    """The candidate of the largest x_i . y_j + B_ij of each row, int64 [N]; the first one where several tie."""
+    x, y = full_precision(x), full_precision(y)
+    tile = tile or (TILE_GPU if x.is_cuda else TILE_CPU)
+    best = x.new_full((len(x),), -torch.inf)
+    where = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+    learned = [tensor for term in terms for tensor in term.tensors]
+    for rows in blocks(len(x), tile[0]):
+        for cols in blocks(len(y), tile[1]):
+            value, column = add_terms(x[rows] @ y[cols].T, rows, cols, tuple(terms), learned).max(1)
+            better = value > best[rows]
+            best[rows] = torch.where(better, value, best[rows])
+            where[rows] = torch.where(better, column + cols.start, where[rows])
+    return where
+
+
 def full_precision(values: Tensor) -> Tensor:
     """float16 and bfloat16 as float32: exp overflows them at cosine / temperature of 11 and rounds both to 3 digits."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

@@ -1,0 +1,87 @@
+"""Losses without negatives, or with negatives but without an anchor's softmax."""
+
+from math import log
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from graphcl.errors import InputError
+from graphcl.objectives.kernel import Tile, full_precision, row_lse
+from graphcl.objectives.similarity import negative_squared_distance
+from graphcl.objectives.weights import Exclude
+
+
+def alignment(x: Tensor, y: Tensor, *, alpha: float = 2.0, normalise: bool = True) -> Tensor:
+    """Mean over rows of |x_i - y_i|^alpha (arXiv 2005.10242; DirectAU, arXiv 2206.12811). `x` and `y` [N, d]."""
+    x, y = full_precision(x), full_precision(y)
+    if normalise:
+        x, y = F.normalize(x, dim=-1), F.normalize(y, dim=-1)
+    square = (x - y).square().sum(-1)
+    # |.|^alpha has no gradient at 0 below alpha = 2; the smallest normal number stands in for an exact match.
+    return (square if alpha == 2 else square.clamp(min=torch.finfo(x.dtype).tiny) ** (alpha / 2)).mean()
+
+
+def uniformity(x: Tensor, *, t: float = 2.0, normalise: bool = True, tile: Tile | str | None = "auto") -> Tensor:
+    """Log of the mean over pairs i < j of exp(-t |x_i - x_j|^2) (arXiv 2005.10242; DirectAU), streamed. `x` [N, d].
+
+    Raises `InputError` for fewer than two rows, which make no pair.
+    """
+    if len(x) < 2:
+        raise InputError("Uniformity needs at least two rows: one row makes no pair.")
+    x = full_precision(x)
+    x = F.normalize(x, dim=-1) if normalise else x
+    itself = Exclude(torch.arange(len(x), device=x.device))
+    left, right = negative_squared_distance(x, x)
+    rows = row_lse(t * left, right, terms=(itself,), tile=tile)
+    return rows.logsumexp(0) - log(len(x) * (len(x) - 1))
+
+
+def joint_entropy(x: Tensor, y: Tensor, *, temperature: float = 0.5, tile: Tile | str | None = "auto") -> Tensor:
+    """How independent two parts of a representation are, least where they are: SepCLR's term (ICLR 2024).
+
+    mean_i log mean_j exp(-(|x_i - x_j|^2 + |y_i - y_j|^2) / (2 temperature)), i = j included; `x` [N, d], `y` [N, e].
+    """
+    joined = torch.cat([full_precision(x), full_precision(y)], 1)
+    left, right = negative_squared_distance(joined, joined)
+    return row_lse(left / (2 * temperature), right, tile=tile).mean() - log(len(joined))
+
+
+def barlow_twins(a: Tensor, b: Tensor, *, redundancy_weight: float = 0.005, epsilon: float = 1e-5) -> Tensor:
+    """Barlow Twins (arXiv 2103.03230): correlations C [d, d] of two views are drawn to the identity.
+
+    sum_k (C_kk - 1)^2 + redundancy_weight sum_{k != l} C_kl^2, summed, not averaged; features are standardised over the
+    batch with the biased variance plus `epsilon`. `a` and `b` [N, d], N > 1.
+    """
+    a, b = (F.batch_norm(full_precision(z), None, None, training=True, eps=epsilon) for z in (a, b))
+    square = (a.T @ b / len(a) - torch.eye(a.shape[1], dtype=a.dtype, device=a.device)).square()
+    on_diagonal = square.diagonal().sum()
+    return on_diagonal + redundancy_weight * (square.sum() - on_diagonal)
+
+
+def vicreg(
+    a: Tensor,
+    b: Tensor,
+    *,
+    invariance_weight: float = 25.0,
+    variance_weight: float = 25.0,
+    covariance_weight: float = 1.0,
+    epsilon: float = 1e-4,
+) -> Tensor:
+    """VICReg (arXiv 2105.04906), the weighted sum of three terms over views `a` and `b` [N, d], N > 1.
+
+    Invariance: mean squared difference over all N d entries. Variance: hinge 1 - sqrt(var + epsilon), mean over
+    features and views. Covariance: squared off-diagonal entries of each view's covariance over d, summed over views.
+    Variances and covariances divide by N - 1.
+    """
+    a, b = full_precision(a), full_precision(b)
+    invariance = F.mse_loss(a, b)
+    variance = sum(F.relu(1 - (z.var(0) + epsilon).sqrt()).mean() for z in (a, b)) / 2
+    covariance = sum(_off_diagonal_square(z) / z.shape[1] for z in (a, b))
+    return invariance_weight * invariance + variance_weight * variance + covariance_weight * covariance
+
+
+def _off_diagonal_square(z: Tensor) -> Tensor:
+    centred = z - z.mean(0)
+    square = (centred.T @ centred / (len(z) - 1)).square()
+    return square.sum() - square.diagonal().sum()

@@ -1,0 +1,115 @@
+"""Losses that are a sum over pairs, f(a_ij) each, and no softmax: the second streaming kernel."""
+
+from collections.abc import Callable
+from math import log
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from graphcl.errors import InputError
+from graphcl.objectives.kernel import TILE_CPU, TILE_GPU, Tile, blocks, full_precision
+from graphcl.objectives.positives import Index, Positives
+from graphcl.objectives.similarity import Similarity, cosine, dot
+
+PairValue = Callable[[Tensor, slice, slice], Tensor]
+"""Maps logits [r, c] of a slice of anchors and a slice of candidates to values [r, c], entry by entry."""
+PairMask = Callable[[slice, slice], Tensor]
+"""Says for a slice of anchors and one of candidates which pairs take part, bool or 0 and 1, [r, c]."""
+
+
+def pair_sum(x: Tensor, y: Tensor, value: PairValue, *, tile: Tile | None = None) -> Tensor:
+    """sum_j f(x_i . y_j) of each row, [N], for `x` [N, d] and `y` [M, d], in tiles: O((N + M) d) memory.
+
+    Gradients reach `x` and `y`, once differentiable; what `value` closes over counts as constant.
+    """
+    x, y = full_precision(x), full_precision(y)
+    result: Tensor = _PairSum.apply(x, y, value, tile or (TILE_GPU if x.is_cuda else TILE_CPU))
+    return result
+
+
+def jsd(
+    a: Tensor,
+    b: Tensor,
+    *,
+    positives: Positives | None = None,
+    negatives: PairMask | None = None,
+    similarity: Similarity = dot,
+) -> Tensor:
+    """Jensen-Shannon estimator of mutual information, negated (arXiv 1808.06670; DGI, InfoGraph, GCA's "JSD").
+
+    mean over positive pairs of softplus(-s) - log 2, plus mean over negative pairs of softplus(s) - log 2. Positives
+    are the pairs (i, i) and negatives all others, unless given. `a` [N, d] and `b` [M, d].
+    """
+    with torch.autocast(a.device.type, enabled=False):
+        a, b = full_precision(a), full_precision(b)
+        chosen = Index(torch.arange(len(a), device=a.device), len(b)) if positives is None else positives
+        x, y = similarity(a, b)
+        row, col = chosen.edges()
+        pull = F.softplus(-(x[row] * y[col]).sum(1)).mean()
+
+        def is_negative(rows: slice, cols: slice) -> Tensor:
+            return ~chosen.tile(rows, cols) if negatives is None else negatives(rows, cols)
+
+        count = sum(is_negative(rows, slice(0, len(b))).sum() for rows in blocks(len(a), 512))
+        if not count or not len(row):
+            raise InputError("JSD needs at least one positive and one negative pair.")
+        push = pair_sum(x, y, lambda logits, rows, cols: F.softplus(logits) * is_negative(rows, cols)).sum() / count
+        return pull + push - 2 * log(2)
+
+
+def pair_cross_entropy(
+    a: Tensor,
+    b: Tensor,
+    *,
+    target: PairMask | None = None,
+    temperature: float | Tensor = 0.1,
+    bias: float | Tensor = 0.0,
+    similarity: Similarity = cosine,
+) -> Tensor:
+    """Binary cross-entropy of sigmoid(s_ij / temperature + bias) against t_ij, summed over candidates (SigLIP).
+
+    Mean over anchors; `target` t in [0, 1] by slices, 1 for the pairs (i, i) unless given (arXiv 2303.15343, where
+    `bias` starts at -10 and both are learned). `a` [N, d], `b` [M, d].
+    """
+    with torch.autocast(a.device.type, enabled=False):
+        x, y = similarity(full_precision(a), full_precision(b))
+        # The bias is one coordinate more, so that its gradient comes from the same products.
+        x = torch.cat([x / temperature, torch.ones_like(x[:, :1]) * bias], 1)
+        y = torch.cat([y, torch.ones_like(y[:, :1])], 1)
+        chosen = Index(torch.arange(len(a), device=a.device), len(b))
+
+        def value(logits: Tensor, rows: slice, cols: slice) -> Tensor:
+            hit = chosen.tile(rows, cols) if target is None else target(rows, cols)
+            return F.softplus(logits) - hit.to(logits.dtype) * logits
+
+        return pair_sum(x, y, value).mean()
+
+
+class _PairSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, value: PairValue, tile: Tile) -> Tensor:
+        ctx.save_for_backward(x, y)
+        ctx.value, ctx.tile = value, tile
+        total = x.new_zeros(len(x))
+        for rows in blocks(len(x), tile[0]):
+            for cols in blocks(len(y), tile[1]):
+                total[rows] += value(x[rows] @ y[cols].T, rows, cols).sum(1)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        if torch.is_grad_enabled():
+            raise InputError("The streaming pair sum can be differentiated once, not twice (create_graph=True).")
+        x, y = ctx.saved_tensors
+        grad_x, grad_y = torch.zeros_like(x), torch.zeros_like(y)
+        for rows in blocks(len(x), ctx.tile[0]):
+            for cols in blocks(len(y), ctx.tile[1]):
+                logits = (x[rows] @ y[cols].T).requires_grad_()
+                with torch.enable_grad():
+                    values = ctx.value(logits, rows, cols)
+                (slope,) = torch.autograd.grad(values, logits, cotangents[0][rows, None].expand_as(values))
+                grad_x[rows].addmm_(slope, y[cols])
+                grad_y[cols].addmm_(slope.T, x[rows])
+        return grad_x, grad_y, None, None
