@@ -102,16 +102,18 @@ def name_ids(column: "pd.Series[Any]", role: str, place: Place) -> tuple[Tensor,
     refuse_rows(codes < 0, place, f"the {role} id is missing (empty, NA or NaN); fill it in or delete the row")
     names = pd.Index(uniques).astype(str)
     by_name = names.to_numpy(dtype=str)
-    numeric = bool(names.str.fullmatch(r"[+-]?\d{1,18}").all())
-    if numeric:
-        values = by_name.astype(np.int64)
+    if bool(names.str.fullmatch(r"[+-]?\d+").all()):
         refuse_rows(
-            (values < 0)[codes],
+            (names.str.startswith("-") & names.str.contains("[1-9]"))[codes],
             place,
             f"the {role} id {{value}} is negative; use ids from 0 up, or names that are not numbers",
             column,
         )
-    order = np.lexsort((by_name, values)) if numeric else np.argsort(by_name, kind="stable")
+        # whole numbers of any size in the order of their values: by length without zeros in front, then as text
+        digits = names.str.lstrip("+-0")
+        order = np.lexsort((by_name, digits.to_numpy(dtype=str), digits.str.len()))
+    else:
+        order = np.argsort(by_name, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
     return torch.from_numpy(rank[codes]), tuple(by_name[order].tolist())

@@ -113,8 +113,8 @@ class LeaveOneOut:
         count, users = int((events.user == first).sum()), int(few.sum())
         others = f" (and {users - 1:,} other users have fewer than three)" if users > 1 else ""
         raise InputError(
-            f"user {name!r} has {count} interaction{'s' if count > 1 else ''}{others}, too few to leave one for test and "
-            f"one for validation; filter them (filters: [{{kind: k_core}}]) or set split.short to train or drop"
+            f"user {name!r} has {count} interaction{'s' if count > 1 else ''}{others}, too few to hold out a test and "
+            f"a valid one; filter them (filters: [{{kind: k_core}}]) or set split.short to train or drop"
         )
 
     def words(self, events: Interactions | Released) -> str:
