@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +16,8 @@ from graphcl.training.loop import Log, Outcome, Progress, Training, fit
 from recsys.config import ConfigError, choose, construct, dump, override, read, suggest
 from recsys.data.catalog import load_split
 from recsys.data.interactions import Interactions, Split
-from recsys.evaluation.metrics import measure
-from recsys.evaluation.ranking import Ranking, largest_k, rank
+from recsys.evaluation.metrics import measure, parse
+from recsys.evaluation.ranking import Ranking, rank
 from recsys.models import MODELS
 from recsys.models.base import Recommender
 
@@ -35,7 +36,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         if not self.report:
             raise InputError("report: names no metric; give at least one, such as [recall@20, ndcg@20]")
-        largest_k([*self.report, *self.watched])
+        for name in self.watched:
+            parse(name)
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -153,9 +155,7 @@ class Experiment:
         """Train on `train`, stop on `valid`."""
         wanted = self.evaluation
 
-        def validate() -> dict[str, float]:
-            return measure(self.rank(model, split, "valid", wanted.watched), wanted.watched)
-
+        validate = partial(self.measure, model, split, "valid", wanted.watched)
         return fit(
             model,
             self.training,
@@ -181,7 +181,20 @@ class Experiment:
         masked = self.evaluation.mask_history if mask_history is None else mask_history
         seen = split.train if part == "valid" else split.train + split.valid
         truth = split.valid if part == "valid" else split.test
-        return rank(model.index(), seen, truth, largest_k(names), mask_history=masked)
+        return rank(model.index(), seen, truth, max(parse(name)[1] for name in names), mask_history=masked)
+
+    def measure(
+        self,
+        model: Recommender,
+        split: Split,
+        part: Literal["valid", "test"],
+        names: Sequence[str],
+        *,
+        mask_history: bool | None = None,
+    ) -> dict[str, float]:
+        """The metrics of a part, by name."""
+        ranking = self.rank(model, split, part, names, mask_history=mask_history)
+        return measure(ranking, names, item_counts=split.train.item_counts)
 
 
 def homes(tree: Mapping[str, Any]) -> dict[str, list[str]]:

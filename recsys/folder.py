@@ -27,16 +27,14 @@ PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "pandas", "scikit-lear
 logger = logging.getLogger(__name__)
 
 
-def create(experiment: Experiment) -> Path:
+def create(experiment: Experiment, dataset: str) -> Path:
     """A new, empty run folder below the experiment's `output`, named after data set, model, seed and time.
 
     Raises:
         InputError: the folder cannot be made.
     """
-    dataset = experiment.settings.dataset
-    name = dataset if isinstance(dataset, str) else str(dataset.get("name", "data"))
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    stem = f"{Path(name).name}-{experiment.kind}-{experiment.settings.seed}-{stamp}"
+    stem = f"{Path(dataset).name}-{experiment.kind}-{experiment.settings.seed}-{stamp}"
     output = Path(experiment.settings.output)
     for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
         folder = output / (stem + suffix)

@@ -19,7 +19,7 @@ from recsys import folder as files
 from recsys.data.interactions import Split
 from recsys.data.ragged import Ragged
 from recsys.data.store import read_split, save_split
-from recsys.evaluation.metrics import measure, per_user
+from recsys.evaluation.metrics import PER_USER, measure, parse, per_user
 from recsys.experiment import Experiment
 from recsys.models.base import UNKNOWN_USER, Recommender
 from recsys.models.popularity import Popularity
@@ -70,7 +70,7 @@ class Run:
     ) -> dict[str, float]:
         """The metrics of a part, by default those of the configuration."""
         names = names or self.experiment.evaluation.report
-        return measure(self.experiment.rank(self.model, self.split, part, names, mask_history=mask_history), names)
+        return self.experiment.measure(self.model, self.split, part, names, mask_history=mask_history)
 
     def recommend(
         self,
@@ -103,11 +103,7 @@ class Run:
         names = [*users, *(f"history {number + 1}" for number in range(len(histories)))]
         if not lists:
             raise InputError("nobody to recommend to; give a user's id or a history of item ids")
-        cold = [not self.trained_on(row) for row in rows]
-        user = torch.tensor(
-            [UNKNOWN_USER if new else row for row, new in zip(rows, cold, strict=True)], dtype=torch.long
-        )
-        user = torch.cat([user, torch.full((len(histories),), UNKNOWN_USER)])
+        user = torch.tensor(rows + [UNKNOWN_USER] * len(histories), dtype=torch.long)
         scores = self.scores(user, Ragged.of(lists))
         if not include_seen:
             seen = Ragged.of(lists)
@@ -181,10 +177,6 @@ class Run:
         """The raw id of a user."""
         return self.split.train.user_ids[user] if self.split.train.user_ids else str(user)
 
-    def trained_on(self, user: int) -> bool:
-        """Whether the training part has anything of the user."""
-        return bool(self.split.train.histories.lengths[user])
-
 
 def positions(ids: tuple[str, ...] | None, count: int) -> dict[str, int]:
     """Raw id -> number; the numbers themselves where the source had no ids."""
@@ -238,7 +230,7 @@ def train(
         return Run.open(found)
     data = split or experiment.split()
     model = experiment.build(data.train)
-    folder = found or files.create(experiment)
+    folder = found or files.create(experiment, data.protocol.get("dataset", "data"))
     started(folder)
     if found is None:
         files.write_config(folder, experiment)
@@ -256,11 +248,12 @@ def train(
     run = Run(folder, experiment, data, model)
     names = experiment.evaluation.report
     ranking = experiment.rank(model, data, "test", names)
-    frame = per_user(ranking, names)
+    counts = data.train.item_counts
+    frame = per_user(ranking, [name for name in names if parse(name)[0] in PER_USER], item_counts=counts)
     frame.insert(0, "user_id", [run.user_name(user) for user in ranking.users.tolist()])
     checkpoint.write_atomically(folder / files.PER_USER, frame.to_parquet())
     result = {
-        "test": measure(ranking, names),
+        "test": measure(ranking, names, item_counts=counts),
         "popularity": popularity_floor(experiment, data),
         **asdict(outcome),
         "data": data.digest,
@@ -276,5 +269,4 @@ def popularity_floor(experiment: Experiment, split: Split) -> dict[str, float]:
     model = replace(experiment, model=Popularity, config=Popularity.Config()).build(split.train)
     with torch.no_grad():
         model.begin_epoch(model.sampler())
-    names = experiment.evaluation.report
-    return measure(experiment.rank(model, split, "test", names), names)
+    return experiment.measure(model, split, "test", experiment.evaluation.report)

@@ -1,1 +1,25 @@
 """Every recommender, by its name in YAML."""
+
+from recsys.models.base import Recommender
+from recsys.models.gru4rec import GRU4Rec
+from recsys.models.lightgcn import LightGCN
+from recsys.models.mf import MF
+from recsys.models.popularity import Popularity
+from recsys.models.sasrec import SASRec
+from recsys.models.sgl import SGL
+from recsys.models.simgcl import SimGCL
+from recsys.models.xsimgcl import XSimGCL
+
+MODELS: dict[str, type[Recommender]] = {
+    # floors and closed forms
+    "popularity": Popularity,
+    # graphs
+    "mf": MF,
+    "lightgcn": LightGCN,
+    "sgl": SGL,
+    "simgcl": SimGCL,
+    "xsimgcl": XSimGCL,
+    # sequences
+    "gru4rec": GRU4Rec,
+    "sasrec": SASRec,
+}

@@ -1,0 +1,204 @@
+"""From a configuration to a used recommender, on a world whose answers are known."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from worlds import checkerboard, cycle
+
+import recsys
+from graphcl.errors import InputError
+from recsys import folder as files
+from recsys.data.store import read_split, save_split
+from recsys.experiment import Experiment
+from recsys.run import Run
+
+GENERAL = {
+    "model": {"kind": "lightgcn", "embedding_size": 16},
+    "training": {"epochs": 15, "train_batch_size": 64, "learning_rate": 0.05},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs")
+    return recsys.train({**GENERAL, "output": str(output)}, split=checkerboard())
+
+
+def test_it_finds_the_known_answer(run):
+    assert run.result["test"]["recall@10"] > 0.9 > 0.5 > run.result["popularity"]["recall@10"]
+
+
+def test_the_folder_holds_everything(run):
+    names = {path.name for path in run.folder.iterdir()}
+    assert names >= {
+        files.CONFIG,
+        files.DATA,
+        files.METRICS,
+        files.ENVIRONMENT,
+        files.RESULT,
+        files.PER_USER,
+        "best.safetensors",
+    }
+    environment = json.loads((run.folder / files.ENVIRONMENT).read_text())
+    assert environment["data"]["digest"] == run.split.digest and environment["packages"]["torch"]
+    users = pd.read_parquet(run.folder / files.PER_USER)
+    assert len(users) == 60 and users["recall@10"].mean() == pytest.approx(run.result["test"]["recall@10"])
+
+
+def test_an_opened_run_is_the_same(run):
+    again = Run.open(run.folder)
+    assert again.evaluate() == pytest.approx(run.result["test"]) and again.experiment == run.experiment
+    pd.testing.assert_frame_equal(again.recommend(users=["u3"]), run.recommend(users=["u3"]))
+
+
+def test_recommendations_are_of_the_own_group_and_new(run):
+    frame = run.recommend(users=["u5", "u2"], histories=[["i1", "i2", "i3"]], k=2)
+    assert frame["query"].tolist() == ["u5", "u5", "u2", "u2", "history 1", "history 1"]
+    groups = frame["item"].str[1:].astype(int) // 10
+    assert groups.tolist() == [1, 1, 2, 2, 0, 0]
+    seen = run.split.train.histories.take(torch.tensor([5])).values.tolist()
+    assert not {f"i{item}" for item in seen} & set(frame["item"][:2])
+
+
+def test_sequences_go_on_where_they_must(tmp_path):
+    config = {
+        "model": {"kind": "sasrec", "embedding_size": 32},
+        "training": {"epochs": 15, "train_batch_size": 128, "learning_rate": 0.01},
+    }
+    run = recsys.train({**config, "evaluation": {"mask_history": False}, "output": str(tmp_path)}, split=cycle())
+    assert run.recommend(histories=[["4", "5", "6"]], k=1)["item"].tolist() == ["7"]
+    assert run.result["test"]["ndcg@10"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"users": ["u999"]}, "user 'u999' is not in the data; known ids look like u0"),
+        ({"histories": [["i1", "x"]]}, "item 'x' is not in the data"),
+        ({"users": ["u1"], "k": 41}, "41 items were asked for, the catalogue has 40"),
+        ({"users": ["u1"], "k": 0}, "0 items were asked for"),
+        ({}, "nobody to recommend to"),
+        ({"histories": [[f"i{n}" for n in range(40)]]}, "has seen every item"),
+    ],
+)
+def test_questions_without_an_answer(run, arguments, words):
+    with pytest.raises(InputError, match=words):
+        run.recommend(**arguments)
+
+
+def test_export_scores_as_the_model_does(run, tmp_path):
+    run.export(tmp_path / "vectors")
+    items, users = (np.load(tmp_path / "vectors" / f"{name}.npy") for name in ("items", "users"))
+    first = run.recommend(users=["u5"], k=1)
+    scores = users[5] @ items.T
+    assert scores[int(first["item"][0][1:])] == pytest.approx(first["score"][0], rel=1e-5)
+    assert pd.read_parquet(tmp_path / "vectors" / "items.parquet")["id"].tolist()[:2] == ["i0", "i1"]
+
+
+def test_a_split_survives_its_file(tmp_path):
+    split = checkerboard()
+    save_split(tmp_path / "data.safetensors", split)
+    again = read_split(tmp_path / "data.safetensors")
+    assert again.digest == split.digest and again.protocol == split.protocol
+    assert again.train.user_ids == split.train.user_ids and torch.equal(again.test.time, split.test.time)
+
+
+def test_damage_is_named(run, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run.folder, copy)
+    (copy / "best.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"best.safetensors: not a readable safetensors file"):
+        Run.open(copy)
+    shutil.copy(run.folder / "data.safetensors", copy / "best.safetensors")
+    with pytest.raises(InputError, match="it belongs to another"):
+        Run.open(copy)
+    shutil.copy(run.folder / "best.safetensors", copy / "best.safetensors")
+    config = (copy / files.CONFIG).read_text()
+    (copy / files.CONFIG).write_text(config.replace("embedding_size: 16", "embedding_size: 8"))
+    with pytest.raises(InputError, match="belongs to another configuration"):
+        Run.open(copy)
+    (copy / files.CONFIG).write_text(config.replace("kind: lightgcn", "kind: lightgnc"))
+    with pytest.raises(InputError, match=r"model.kind: 'lightgnc' is unknown; did you mean 'lightgcn'\?"):
+        Run.open(copy)
+    with pytest.raises(InputError, match="not a run folder"):
+        Run.open(tmp_path)
+
+
+def test_all_mistakes_of_a_configuration_at_once():
+    with pytest.raises(InputError) as caught:
+        Experiment.load(
+            {
+                "datset": "ml-100k",
+                "model": {"kind": "lightgcn", "n_layer": 2},
+                "training": {"epochs": 0},
+                "evaluation": {"report": ["recal@10"]},
+                "sed": 1,
+            }
+        )
+    message = str(caught.value)
+    for part in ("datset: unknown key; did you mean 'dataset'?", "model.n_layer: unknown key; did you mean 'n_layers'?",
+                 "training.epochs: must be >= 1", "recal", "sed: unknown key; did you mean 'seed'?"):  # fmt: skip
+        assert part in message, part
+
+
+def test_an_unwritable_output_is_refused_before_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"output: .* name a"):
+        recsys.train({**GENERAL, "output": str(tmp_path / "file")}, split=checkerboard())
+
+
+SCRIPT = """
+import sys, json, torch
+torch.set_num_threads(1)
+sys.path[:0] = {path!r}
+import recsys
+from worlds import checkerboard
+run = recsys.train(json.loads(sys.argv[1]), resume=True, split=checkerboard(num_users=300))
+print(run.folder)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attempt", range(3))
+def test_killed_at_any_moment_it_resumes_bit_equal(tmp_path, attempt):
+    """kill -9 a training again and again at random moments; the weights end as those of an untouched one."""
+    config = {"model": {"kind": "lightgcn"}, "training": {"epochs": 25, "train_batch_size": 64, "patience": 100}}
+
+    def command(output):
+        script = SCRIPT.format(path=[path for path in sys.path if path])
+        return [sys.executable, "-c", script, json.dumps({**config, "output": str(tmp_path / output)})]
+
+    subprocess.run(command("whole"), check=True, capture_output=True)
+    moments = np.random.default_rng(attempt)
+    kills = 0
+    for _ in range(200):
+        process = subprocess.Popen(command("killed"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            process.communicate(timeout=float(moments.uniform(2.5, 6.0)))
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+            time.sleep(0.01)
+            continue
+        assert process.returncode == 0, process.stderr
+        break
+    (whole,), (killed,) = (list((tmp_path / name).iterdir()) for name in ("whole", "killed"))
+    assert kills >= 1
+    for name in ("best.safetensors", "last.safetensors"):
+        assert (whole / name).read_bytes() == (killed / name).read_bytes()
+    records = [
+        [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in (run / files.METRICS).open()]
+        for run in (whole, killed)
+    ]
+    assert records[0] == records[1]
