@@ -66,12 +66,8 @@ class SparseMatrix(nn.Module):
         num_rows, num_cols = (shape, shape) if isinstance(shape, int) else shape
         value = torch.ones(edge_index.size(1), device=edge_index.device) if value is None else value
         _check_edges(edge_index, value, num_rows, num_cols)
-        row, col = edge_index
-        # Two stable sorts, last key first: a single key row * C + column would overflow int32.
-        order = torch.argsort(col, stable=True)
-        order = order[torch.argsort(row[order], stable=True)]
-        crow = _offsets(degree(row, num_rows, dtype=row.dtype))
-        return cls(crow, col[order], value[order], num_cols)
+        crow, col, order = sorted_csr(edge_index, num_rows)
+        return cls(crow, col, value[order], num_cols)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -271,6 +267,15 @@ def symmetric_adjacency(edge_index: Tensor, num_nodes: int, weight: Tensor | Non
 
 Reduction = Literal["sum", "mean", "max", "min"]
 Backend = Literal["auto", "native", "scatter"]
+
+
+def sorted_csr(edge_index: Tensor, num_rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Row offsets [R + 1] and columns [E] of edges [2, E] in any order, and the order [E] that sorts them."""
+    row, col = edge_index
+    # Two stable sorts, last key first: a single key row * C + column would overflow int32.
+    order = torch.argsort(col, stable=True)
+    order = order[torch.argsort(row[order], stable=True)]
+    return _offsets(degree(row, num_rows, dtype=row.dtype)), col[order], order
 
 
 def rows_of(crow: Tensor, num_edges: int) -> Tensor:

@@ -1,6 +1,7 @@
 """What recommenders on the user-item graph share."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -94,6 +95,13 @@ class GraphRecommender(Recommender):
         rows = torch.cat([batch.user, batch.positive + item, (chosen + item).flatten()])
         penalty = l2(self.embedding.index_select(0, rows), batch_size=len(batch.user))
         return {"bpr": bpr(gain, loss), "reg": self.config.reg_weight * penalty}
+
+    def contrast(
+        self, objective: Callable[[Tensor, Tensor], Tensor], batch: Triples, first: Tensor, second: Tensor
+    ) -> Tensor:
+        """`objective` between two tables [U + I, d]: on the batch's distinct users, plus on its distinct items."""
+        users, items = (objective(first.index_select(0, r), second.index_select(0, r)) for r in self.nodes(batch))
+        return users + items
 
     @torch.no_grad()
     def index(self) -> Index:

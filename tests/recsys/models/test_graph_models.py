@@ -2,13 +2,18 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from graphcl.errors import InputError
 from recsys.data.interactions import Interactions
 from recsys.data.ragged import Ragged
 from recsys.data.samplers import Triples
 from recsys.models.base import UNKNOWN_USER, no_items
 from recsys.models.lightgcn import LightGCN
 from recsys.models.mf import MF
+from recsys.models.sgl import SGL
+from recsys.models.simgcl import SimGCL
+from recsys.models.xsimgcl import XSimGCL
 
 
 def toy(num_users: int = 7, num_items: int = 6) -> Interactions:
@@ -91,3 +96,64 @@ def test_the_picture_does_not_move_with_the_model():
     with torch.no_grad():
         model.embedding.add_(1)
     torch.testing.assert_close(index.items, before)
+
+
+def triples(train: Interactions) -> Triples:
+    sampler = LightGCN(train, LightGCN.Config()).sampler()
+    return next(sampler.batches(12, torch.Generator().manual_seed(1)))
+
+
+def dense_contrast(first: torch.Tensor, second: torch.Tensor, temperature: float) -> torch.Tensor:
+    logits = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T / temperature
+    return F.cross_entropy(logits, torch.arange(len(first)))
+
+
+@pytest.mark.parametrize("view", ["edge_drop", "node_drop", "random_walk"])
+def test_sgl_contrasts_two_damaged_graphs_that_change_every_epoch(view):
+    train = toy()
+    model = SGL(train, SGL.Config(embedding_size=4, n_layers=2, view=view, drop_ratio=0.4, cl_weight=0.5))
+    batch = triples(train)
+    model.begin_epoch(model.sampler())
+    drawn = [[matrix.dense() for matrix in layers] for layers in model.views]
+    assert torch.equal(drawn[0][0], drawn[0][1]) == (view != "random_walk")
+    assert not torch.equal(drawn[0][0], drawn[1][0])
+    tables = [(x + a @ x + b @ a @ x) / 3 for x in [model.embedding] for a, b in drawn]
+    rows = batch.user.unique(), batch.positive.unique() + train.num_users
+    expected = 0.5 * sum(dense_contrast(tables[0][r], tables[1][r], 0.2) for r in rows)
+    torch.testing.assert_close(model(batch, "all")["contrast"], expected)
+    model.begin_epoch(model.sampler())
+    assert not torch.equal(model.views[0][0].dense(), drawn[0][0])
+
+
+def test_a_view_that_loses_nothing_makes_sgl_contrast_equal_tables():
+    train = toy()
+    model = SGL(train, SGL.Config(embedding_size=4, n_layers=2, drop_ratio=0.0))
+    model.begin_epoch(model.sampler())
+    torch.testing.assert_close(model.views[0][0].dense(), model.adjacency.dense())
+
+
+@pytest.mark.parametrize("kind", [SimGCL, XSimGCL])
+def test_noisy_models_are_ranked_without_noise_and_repeat_with_their_generator(kind):
+    train = toy()
+    model = kind(train, kind.Config(embedding_size=4, n_layers=2))
+    adjacency = dense_adjacency(train)
+    expected = (adjacency @ model.embedding + adjacency @ adjacency @ model.embedding) / 2
+    torch.testing.assert_close(model.embed(), expected)
+    batch = triples(train)
+    losses = []
+    for seed in (1, 1, 2):
+        model.generator.manual_seed(seed)
+        losses.append(model(batch, "all")["contrast"].item())
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_noise_of_size_zero_turns_xsimgcl_into_a_contrast_of_layers():
+    train = toy()
+    model = XSimGCL(train, XSimGCL.Config(embedding_size=4, n_layers=2, noise=0.0, cl_weight=1.0))
+    batch = triples(train)
+    first = dense_adjacency(train) @ model.embedding
+    rows = batch.user.unique(), batch.positive.unique() + train.num_users
+    expected = sum(dense_contrast(model.embed()[r], first[r], 0.15) for r in rows)
+    torch.testing.assert_close(model(batch, "all")["contrast"], expected)
+    with pytest.raises(InputError, match="cl_layer"):
+        XSimGCL.Config(n_layers=1, cl_layer=2)

@@ -1,0 +1,148 @@
+"""Views of structure: what they keep, what they lose, and that the same view can be had again."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch_geometric.data import Data, HeteroData
+from torch_geometric.transforms import Compose
+
+from graphcl.errors import InputError
+from graphcl.views.random import RandomChoice
+from graphcl.views.structure import EdgeAdd, EdgeDrop, NodeDrop, RandomWalkSubgraph
+
+NUM_NODES = 12
+
+
+def graph(count: int = 20, seed: int = 0) -> Data:
+    """An undirected graph without loops, each edge numbered the same in both directions."""
+    generator = torch.Generator().manual_seed(seed)
+    ends = torch.randint(NUM_NODES, (2, count), generator=generator)
+    ends = ends[:, ends[0] != ends[1]].sort(0).values.unique(dim=1)
+    number = torch.arange(ends.size(1))
+    return Data(
+        x=torch.randn(NUM_NODES, 3, generator=generator),
+        edge_index=torch.cat([ends, ends.flip(0)], 1),
+        number=torch.cat([number, number]),
+        num_nodes=NUM_NODES,
+    )
+
+
+def edge_set(data: Data) -> set[tuple[int, int]]:
+    return set(zip(*data.edge_index.tolist(), strict=True))
+
+
+def new(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@settings(max_examples=30, deadline=None)
+@given(ratio=st.floats(0, 1), seed=st.integers(0, 50))
+def test_edge_drop_takes_whole_pairs_and_their_attributes(ratio, seed):
+    data = graph(seed=seed)
+    view = EdgeDrop(ratio, generator=new(seed))(data)
+    assert edge_set(view) <= edge_set(data)
+    assert {(j, i) for i, j in edge_set(view)} == edge_set(view)
+    pairs = data.edge_index.size(1) // 2
+    assert view.edge_index.size(1) == 2 * (pairs - round(ratio * pairs))
+    numbers = dict(zip(zip(*data.edge_index.tolist(), strict=True), data.number.tolist(), strict=True))
+    assert [numbers[edge] for edge in zip(*view.edge_index.tolist(), strict=True)] == view.number.tolist()
+    assert view.num_nodes == NUM_NODES
+
+
+@settings(max_examples=30, deadline=None)
+@given(ratio=st.floats(0, 1), seed=st.integers(0, 50))
+def test_node_drop_isolates_so_many_nodes(ratio, seed):
+    data = graph(count=60, seed=seed)
+    view = NodeDrop(ratio, generator=new(seed))(data)
+    lost = {i for edge in edge_set(data) - edge_set(view) for i in edge}
+    touched = {i for edge in edge_set(view) for i in edge}
+    dropped = round(ratio * NUM_NODES)
+    assert len(touched) <= NUM_NODES - dropped
+    # Every lost edge touches a node that lost all its edges.
+    assert all(i not in touched or j not in touched for i, j in edge_set(data) - edge_set(view))
+    assert (dropped == 0) <= (not lost)
+
+
+@pytest.mark.parametrize("sides", [None, 5])
+def test_edge_add_adds_new_undirected_edges_only(sides):
+    data = graph()
+    if sides is not None:
+        keep = (data.edge_index[0] < sides) != (data.edge_index[1] < sides)
+        data = Data(edge_index=data.edge_index[:, keep], num_nodes=NUM_NODES)
+    view = EdgeAdd(0.5, sides=sides, generator=new(1))(data)
+    fresh = edge_set(view) - edge_set(data)
+    assert edge_set(data) <= edge_set(view)
+    assert len(fresh) == 2 * round(0.5 * len(edge_set(data)) / 2) == view.edge_index.size(1) - data.edge_index.size(1)
+    assert all(i != j and (j, i) in fresh for i, j in fresh)
+    if sides is not None:
+        assert all((i < sides) != (j < sides) for i, j in fresh)
+
+
+def test_edge_add_fills_the_graph_and_then_refuses():
+    data = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), num_nodes=4)
+    assert len(edge_set(EdgeAdd(5.0)(data))) == 12
+    with pytest.raises(InputError, match="only 5 pairs of nodes are not joined"):
+        EdgeAdd(6.0)(data)
+
+
+def test_random_walks_keep_the_subgraph_of_what_they_visit():
+    # Two separate paths and an isolated node; a walk from one node never leaves its component.
+    edges = torch.tensor([[0, 1, 2, 4, 5], [1, 2, 3, 5, 6]])
+    data = Data(edge_index=torch.cat([edges, edges.flip(0)], 1), num_nodes=8)
+    for seed in range(20):
+        view = RandomWalkSubgraph(1 / 8, 30, generator=new(seed))(data)
+        touched = {i for edge in edge_set(view) for i in edge}
+        assert touched <= {0, 1, 2, 3} or touched <= {4, 5, 6}
+        assert all(set(edge) <= touched for edge in edge_set(view))
+    assert edge_set(RandomWalkSubgraph(1.0, 1)(data)) == edge_set(data)
+    assert not edge_set(RandomWalkSubgraph(1 / 8, 30, restart=1.0)(Data(edge_index=edges[:, :0], num_nodes=8)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda g: EdgeDrop(0.4, generator=g),
+        lambda g: NodeDrop(0.3, generator=g),
+        lambda g: EdgeAdd(0.4, generator=g),
+        lambda g: RandomWalkSubgraph(0.3, 2, generator=g),
+        lambda g: RandomChoice([EdgeDrop(0.4), NodeDrop(0.3), EdgeDrop(0.9)], generator=g),
+        lambda g: Compose([EdgeDrop(0.3, generator=g), NodeDrop(0.3, generator=g)]),
+    ],
+)
+def test_views_differ_repeat_and_leave_their_input_alone(make):
+    data = graph(count=60)
+    before = data.edge_index.clone()
+    view = make(new(7))
+    first, second = view(data), view(data)
+    assert edge_set(first) != edge_set(second)
+    assert edge_set(make(new(7))(data)) == edge_set(first)
+    assert torch.equal(data.edge_index, before)
+    if not isinstance(view, RandomChoice | Compose):
+        assert edge_set(view.again(data)) == edge_set(second)
+        third = view(data)
+        assert edge_set(view.again(data)) == edge_set(third)
+
+
+def test_random_choice_follows_its_weights():
+    data = graph(count=60)
+    view = RandomChoice([EdgeDrop(0.0), EdgeDrop(1.0)], [3, 1], generator=new(0))
+    empty = sum(view(data).edge_index.size(1) == 0 for _ in range(400))
+    assert abs(empty - 100) < 30
+
+
+def test_heterogeneous_graphs():
+    data = HeteroData()
+    data["user"].num_nodes, data["item"].num_nodes = 4, 5
+    data["user", "rates", "item"].edge_index = torch.stack([torch.arange(20) // 5, torch.arange(20) % 5])
+    data["user", "rates", "item"].stars = torch.arange(20)
+    dropped = EdgeDrop(0.25)(data)["user", "rates", "item"]
+    assert dropped.edge_index.size(1) == 15
+    assert torch.equal(dropped.edge_index[0] * 5 + dropped.edge_index[1], dropped.stars)
+    assert NodeDrop(0.5, generator=new(0))(data)["user", "rates", "item"].edge_index.size(1) == 2 * 3
+
+
+def test_ratios_out_of_range_are_refused():
+    for make in (lambda: EdgeDrop(1.5), lambda: NodeDrop(-0.1), lambda: RandomWalkSubgraph(2.0, 1)):
+        with pytest.raises(InputError, match="between 0 and 1"):
+            make()
