@@ -110,10 +110,11 @@ class Outcome:
 
 def layouts() -> dict[str, Layout]:
     """The layouts that are known, in the order in which they are tried."""
-    from benchmarks import conformance_losses
+    from benchmarks import conformance_losses, conformance_meow
 
     return {
         "losses": conformance_losses,
+        "meow": conformance_meow,
     }
 
 

@@ -1,0 +1,1 @@
+"""Heterogeneous graphs from files, as PyG `HeteroData`."""

@@ -1,0 +1,1 @@
+"""What vectors are worth: probes, clusterings, and how they spread over the sphere."""

@@ -1,0 +1,48 @@
+"""What learns one vector per node."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from graphcl.training.learner import Learner
+
+
+class NodeBatch(NamedTuple):
+    """Some of the target nodes."""
+
+    node: Tensor
+    """[B] int64, without repeats."""
+
+
+class NodeSampler:
+    """The nodes in random order and chunks; in one batch that holds them all, in their own order."""
+
+    def __init__(self, num_nodes: int) -> None:
+        self.num_nodes = num_nodes
+
+    def steps(self, batch_size: int) -> int:
+        """How many batches one epoch has; a remainder of one node, which has no negatives, is left out."""
+        return max(1, -(-self.num_nodes // batch_size) - (self.num_nodes % batch_size == 1))
+
+    def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[NodeBatch]:
+        """One epoch."""
+        if batch_size >= self.num_nodes:
+            yield NodeBatch(torch.arange(self.num_nodes))
+            return
+        order = torch.randperm(self.num_nodes, generator=generator)
+        for step in range(self.steps(batch_size)):
+            yield NodeBatch(order[step * batch_size : (step + 1) * batch_size])
+
+
+class Embedder(Learner):
+    """Learns, without labels, one vector for each node; `graphcl.evaluation.probe` says what they are worth."""
+
+    suggested: ClassVar[dict[str, Any]] = {}
+    """Values for the trainer (`learning_rate`, `epochs`, ...) that suit the method; a configuration overrides them."""
+
+    @abstractmethod
+    def embed(self) -> Tensor:
+        """[N, d] the vectors as they are now, without gradients or dropout."""

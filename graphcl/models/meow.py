@@ -1,0 +1,87 @@
+"""MEOW: heterogeneous graph contrastive learning with meta-path contexts and weighted negatives (Yu & Li, SDM 2023)."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from graphcl.cluster import Clusters, concentrations, kmeans
+from graphcl.encoders.heads import UnitHead
+from graphcl.models.base import NodeBatch
+from graphcl.models.metapath import MetaPathEmbedder
+from graphcl.objectives import ProtoNCE, WeightedInfoNCE, dot
+from graphcl.ranges import Count, Weight
+
+
+class MEOW(MetaPathEmbedder):
+    """The coarse view of a node finds its fine view; negatives weigh by how often a clustering tells them apart.
+
+        w_ij = M - sum_m [c_m(i) = c_m(j)],   L = -log(e^(u_i.v_i/t) / sum_j w_ij e^(u_i.v_j/t)) + lambda L_proto
+
+    with projected unit rows u (coarse) and v (fine), M clusterings of v, and ProtoNCE of u over their centroids.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MetaPathEmbedder.Config):
+        """Defaults as the authors have them for ACM where they differ by data set."""
+
+        n_clusters: tuple[Count, ...] = (100, 300)
+        """Clusters of each clustering."""
+        proto_weight: Weight = 1.0
+        """Coefficient of the prototype loss."""
+        max_iter: Count = 20
+        """Rounds of k-means in each epoch, which starts where the last one ended."""
+        smoothing: Weight = 5.0
+        """Added to the size of a cluster in the logarithm of its concentration."""
+
+    suggested: ClassVar[dict[str, Any]] = {"learning_rate": 7e-4, "epochs": 300, "patience": 30}
+
+    def __init__(self, data: HeteroData, config: Config) -> None:
+        super().__init__(data, config)
+        self.project = UnitHead(config.embedding_size)
+        self.info = WeightedInfoNCE(config.temperature, similarity=dot)
+        self.proto = ProtoNCE(balanced=True, similarity=dot)
+        self._centroids: list[Tensor | None] = [None] * len(config.n_clusters)
+
+    def forward(self, batch: NodeBatch, phase: str) -> dict[str, Tensor]:
+        """`info`: coarse against fine; `proto`: coarse against the prototypes of fine."""
+        views = self.views(batch)
+        u, v = self.project(views.coarse), self.project(views.fine)
+        return self.contrast(u, v, self.cluster(v.detach()))
+
+    def contrast(self, u: Tensor, v: Tensor, clusterings: list[Clusters]) -> dict[str, Tensor]:
+        """The two terms, given clusterings of `v`."""
+        info = self.info(u, v, torch.stack([found.assignment for found in clusterings]))
+        proto = torch.stack([self.prototype_loss(u, v.detach(), found) for found in clusterings]).mean()
+        return {"info": info, "proto": self.config.proto_weight * proto}
+
+    def prototype_loss(self, u: Tensor, v: Tensor, found: Clusters) -> Tensor:
+        """ProtoNCE of u against the unit centroids; concentrations from inner products, as published."""
+        likeness = (v * found.centroids[found.assignment]).sum(1)
+        phi = concentrations(
+            likeness,
+            found.assignment,
+            len(found.centroids),
+            temperature=self.config.temperature,
+            smoothing=self.config.smoothing,
+        )
+        prototypes = torch.nn.functional.normalize(found.centroids, dim=1)
+        return self.proto(u, prototypes, found.assignment, phi)
+
+    def cluster(self, v: Tensor) -> list[Clusters]:
+        """M clusterings of the fine view [B, d], each from its last centroids; never more clusters than nodes."""
+        found = []
+        for number, (n_clusters, init) in enumerate(zip(self.config.n_clusters, self._centroids, strict=True)):
+            clusters = kmeans(
+                v,
+                min(n_clusters, len(v)),
+                generator=self.generator,
+                init=init if init is not None and len(init) <= len(v) else None,
+                max_iter=self.config.max_iter,
+                metric="inner",
+            )
+            self._centroids[number] = clusters.centroids
+            found.append(clusters)
+        return found

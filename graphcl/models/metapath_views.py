@@ -1,0 +1,112 @@
+"""What the meta-path models read and never change: features, graphs and contexts, made once from a `HeteroData`."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.sparse as sp
+from torch import nn
+from torch_geometric.data import HeteroData
+
+from graphcl.data.hetero import scipy_features
+from graphcl.errors import InputError
+from graphcl.models.blocks import sparse_matrix
+from graphcl.models.features import Features, masked_features
+from graphcl.views.contexts import Context, contexts
+from graphcl.views.metapath import MetaPath, Step, path_counts
+from graphcl.views.pathsim import Ties, masked_copy, mean_graph, most_similar, receiving
+from graphcl.views.walks import walked_counts
+
+
+class Settings(Protocol):
+    """The part of a model's `Config` that shapes its views."""
+
+    metapaths: tuple[str, ...]
+    n_neighbors: tuple[int, ...]
+    feature_mask: float
+    edge_mask: tuple[float, ...]
+    ties: Ties
+    n_walks: int
+
+
+class MetaPathViews(nn.Module):
+    """Per path a graph and a masked copy; one coarse graph; features by type; contexts by place on the paths."""
+
+    def __init__(self, data: HeteroData, settings: Settings, random: np.random.Generator) -> None:
+        super().__init__()
+        self.target = target_of(data)
+        self.num_nodes: int = data[self.target].num_nodes
+        paths = [_parse(text, data, self.target) for text in settings.metapaths]
+        if not paths:
+            raise InputError(f"metapaths: name at least one path from {self.target!r} back to it.")
+        limits = _per_path("n_neighbors", settings.n_neighbors, paths)
+        rates = _per_path("edge_mask", settings.edge_mask, paths)
+
+        kept = [
+            most_similar(_counts(data, path, settings.n_walks, random), limit, settings.ties)
+            for path, limit in zip(paths, limits, strict=True)
+        ]
+        graphs = [receiving(matrix) for matrix in kept]
+        masked = [receiving(masked_copy(matrix, rate, random)) for matrix, rate in zip(kept, rates, strict=True)]
+        self.graphs = nn.ModuleList(map(sparse_matrix, graphs))
+        """[N, N] per path."""
+        self.masked_graphs = nn.ModuleList(map(sparse_matrix, masked))
+        """[N, N] per path."""
+        self.coarse_graph = sparse_matrix(mean_graph(graphs)) if len(graphs) > 1 else self.graphs[0]
+        """[N, N]"""
+        self.places, distinct = _places([contexts(data, path) for path in paths])
+        """Per path: the numbers of its contexts; paths that begin alike share some."""
+        self.context_types = [context.node_type for context in distinct]
+        """The node type of each context."""
+        self.context_factors = nn.ModuleList(nn.ModuleList(map(sparse_matrix, _averaging(c))) for c in distinct)
+        """Per context: matrices whose product [N, M] averages over the nodes met."""
+        own = scipy_features(data, self.target)
+        self.masked_features = Features(masked_features(own, settings.feature_mask, random), self.num_nodes)
+        """The target's features with some entries missing."""
+        types = dict.fromkeys([self.target, *self.context_types])
+        self.features = nn.ModuleDict(
+            {name: Features(scipy_features(data, name), data[name].num_nodes) for name in types}
+        )
+        """Of the target and every type that is met."""
+
+
+def target_of(data: HeteroData) -> str:
+    """The type to embed, `data.target_type`; the only type there is, where nothing says so."""
+    if "target_type" in data:
+        return str(data.target_type)
+    if len(data.node_types) == 1:
+        return str(data.node_types[0])
+    raise InputError(f"Set data.target_type to the node type to embed, one of {', '.join(data.node_types)}.")
+
+
+def _parse(text: str, data: HeteroData, target: str) -> MetaPath:
+    path = MetaPath.parse(text, data)
+    if (path.types[0], path.types[-1]) != (target, target):
+        raise InputError(f"metapaths: {text!r} must begin and end with the target type {target!r}.")
+    if len(path.steps) < 2:
+        raise InputError(f"metapaths: {text!r} meets nothing on its way; it needs at least two steps.")
+    return path
+
+
+def _per_path(key: str, given: tuple[Any, ...], paths: list[MetaPath]) -> tuple[Any, ...]:
+    if len(given) not in (1, len(paths)):
+        raise InputError(f"{key}: give one value, or one for each of the {len(paths)} metapaths; got {len(given)}.")
+    return given if len(given) == len(paths) else given * len(paths)
+
+
+def _counts(data: HeteroData, path: MetaPath, n_walks: int, random: np.random.Generator) -> sp.csr_matrix:
+    return walked_counts(data, path, n_walks, random) if n_walks else path_counts(data, path)
+
+
+def _places(by_path: list[list[Context]]) -> tuple[list[list[int]], list[Context]]:
+    numbers: dict[tuple[Step, ...], int] = {}
+    distinct = []
+    for context in (context for found in by_path for context in found):
+        if context.steps not in numbers:
+            numbers[context.steps] = len(distinct)
+            distinct.append(context)
+    return [[numbers[context.steps] for context in found] for found in by_path], distinct
+
+
+def _averaging(context: Context) -> list[sp.csr_matrix]:
+    first, *others = context.factors
+    return [(sp.diags(1 / context.count) @ first).tocsr(), *others]

@@ -1,0 +1,126 @@
+"""PathSim and the meta-path graphs that follow from it (Sun et al., VLDB 2011)."""
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, diags, eye
+
+SORT_BLOCK = 1 << 20
+"""Keys sorted at a time: eight megabytes."""
+
+Ties = Literal["spread", "index"]
+"""Which of equally similar nodes are kept.
+
+`spread`: in the order of a fixed hash of the pair, the same on every machine, so that no node is favoured.
+`index`: the smaller number first. In data whose nodes are sorted by class (ACM and AMiner as released) the numbers
+give the labels away, and the first members of a large clique are picked by everybody, the others by nobody.
+"""
+
+
+def pathsim(counts: csr_matrix) -> csr_matrix:
+    """PathSim(i, j) = 2 C[i, j] / (C[i, i] + C[j, j]), on the pairs that a path joins; counts [N, N] -> [N, N]."""
+    score = pathsim_of(counts, counts.diagonal())
+    return csr_matrix((score, counts.indices, counts.indptr), shape=counts.shape)
+
+
+def pathsim_of(counts: csr_matrix, diagonal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[E] the PathSim of each entry of (some rows of) `counts`, given the diagonal [N] of the whole."""
+    return 2 * counts.data / (np.repeat(diagonal, np.diff(counts.indptr)) + diagonal[counts.indices])
+
+
+def most_similar(counts: csr_matrix, limit: int | None, ties: Ties = "spread") -> csr_matrix:
+    """Keep the `limit` entries of each row with the highest PathSim; the values stay counts.
+
+    Rows with fewer entries keep them all; the diagonal (score 1) competes like any other entry. Equal scores are
+    ordered by `ties`.
+    """
+    lengths = np.diff(counts.indptr)
+    if limit is None or lengths.max(initial=0) <= limit:
+        return counts
+    crowded = _select(counts, np.repeat(lengths > limit, lengths))
+    row, room = _rows(crowded), np.full(counts.shape[0], limit)
+    distance = -pathsim_of(crowded, counts.diagonal())
+    farthest = _kth_smallest(distance, crowded.indptr, room)[row]
+    near, tied = distance < farthest, np.flatnonzero(distance == farthest)
+    among = _select(crowded, distance == farthest)
+    order = pair_hash(row[tied], among.indices) if ties == "spread" else among.indices
+    room = room - np.bincount(row[near], minlength=room.size)
+    near[tied] = order <= _kth_smallest(order, among.indptr, room)[row[tied]]
+    keep = np.repeat(lengths <= limit, lengths)
+    keep[~keep] = near
+    return _select(counts, keep)
+
+
+def _kth_smallest(keys: NDArray[Any], indptr: NDArray[np.integer], k: NDArray[np.integer]) -> NDArray[Any]:
+    """The k-th smallest key of each compressed row (the largest where it has fewer; 0 where it is empty).
+
+    Rows of like length are padded and sorted together: far faster than one sort of everything by row and key.
+    """
+    lengths = np.diff(indptr)
+    found = np.zeros(lengths.size, dtype=keys.dtype)
+    rows = np.argsort(lengths, kind="stable")
+    rows = rows[lengths[rows] > 0]
+    while rows.size:
+        width = lengths[rows[-1]]
+        block, rows = np.split(rows, [max(0, rows.size - max(1, SORT_BLOCK // width))])[::-1]
+        column = np.arange(width)
+        index = np.minimum(indptr[block][:, None] + column, keys.size - 1)
+        padded = np.where(column < lengths[block][:, None], keys[index], keys.max())
+        padded.sort(axis=1)
+        found[block] = padded[np.arange(block.size), np.clip(k[block], 1, lengths[block]) - 1]
+    return found
+
+
+def pair_hash(row: NDArray[np.integer], column: NDArray[np.integer]) -> NDArray[np.uint64]:
+    """A fixed mixing of two numbers into 64 bits (the finaliser of SplitMix64), equal on every machine."""
+    mixed = row.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + column.astype(np.uint64)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def receiving(kept: csr_matrix) -> csr_matrix:
+    """D^-1/2 Aᵀ D^-1/2 with D the row sums of A [N, N]: node i receives from the nodes that picked i.
+
+    After the cut to the most similar A is not symmetric any more; an empty row counts as 0.
+    """
+    degree = np.asarray(kept.sum(1)).ravel()
+    scale = np.zeros_like(degree)
+    np.power(degree, -0.5, where=degree > 0, out=scale)
+    received = (diags(scale) @ kept.T @ diags(scale)).tocsr()
+    received.sort_indices()
+    return received
+
+
+def masked_copy(kept: csr_matrix, rate: float, generator: np.random.Generator) -> csr_matrix:
+    """A second picture of a meta-path graph [N, N]: a share `rate` of its directed entries dropped, values lost.
+
+    The diagonal goes first, each direction of an edge is drawn by itself, the entries left weigh 1, and every node
+    gets a loop.
+    """
+    off_diagonal = np.flatnonzero(_rows(kept) != kept.indices)
+    dropped = generator.choice(off_diagonal, int(off_diagonal.size * rate), replace=False)
+    keep = np.zeros(kept.nnz, dtype=bool)
+    keep[off_diagonal] = True
+    keep[dropped] = False
+    left = _select(kept, keep)
+    left.data = np.ones_like(left.data)
+    return (left + eye(*kept.shape, format="csr")).tocsr()
+
+
+def mean_graph(graphs: list[csr_matrix]) -> csr_matrix:
+    """The coarse view: the plain mean of normalised meta-path graphs."""
+    total = sum(graphs[1:], start=graphs[0]) / len(graphs)
+    total.sort_indices()
+    return total
+
+
+def _rows(matrix: csr_matrix) -> NDArray[np.integer]:
+    lengths = np.diff(matrix.indptr)
+    return np.repeat(np.arange(matrix.shape[0], dtype=matrix.indices.dtype), lengths)
+
+
+def _select(matrix: csr_matrix, keep: NDArray[np.bool_]) -> csr_matrix:
+    kept_before = np.concatenate([[0], np.cumsum(keep)])
+    return csr_matrix((matrix.data[keep], matrix.indices[keep], kept_before[matrix.indptr]), shape=matrix.shape)
