@@ -1,7 +1,6 @@
 """The command line: arguments in, tables out; the work is done elsewhere."""
 
 import logging
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -167,14 +166,13 @@ class Bar:
             self.progress.advance(self.task)
 
     def note(self, record: dict[str, Any]) -> None:
-        """Show the metrics of the last evaluation."""
-        if metrics := record.get("metrics"):
-            self.progress.update(self.task, note="  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+        """Show the first metric of the last evaluation: the one that decides."""
+        for name, value in list(record.get("metrics", {}).items())[:1]:
+            self.progress.update(self.task, note=f"valid {name} {value:.4f}")
 
 
 def main() -> None:
     """Run the command line; mistakes that a person can mend end with one sentence and status 1."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         app()
