@@ -1,0 +1,23 @@
+"""`python -m benchmarks.speed`: time and memory of the parts, beside the forms and libraries they replace.
+
+Each subcommand is a function of one module beside this one, registered in `app`. Timings are ratios within one run:
+contestants alternate, and the best of several rounds counts, because other work shares the machine.
+"""
+
+import typer
+
+from benchmarks import speed_objectives
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+
+@app.callback()
+def _root() -> None:
+    """Keep subcommands named even while there is one."""
+
+
+app.command("objectives")(speed_objectives.main)
+
+
+if __name__ == "__main__":
+    app()
