@@ -1,6 +1,7 @@
 """Tables with named columns: CSV, TSV, Parquet, and RecBole's atomic files."""
 
 import csv
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,17 +160,11 @@ def read_text(
     if strip_types:
         header = tuple(name.partition(":")[0] for name in header)
     columns_of(pd.DataFrame(columns=list(header)), wanted, str(path))
-    types = {wanted["user"]: "category", wanted["item"]: "category"}
-    frame = read_cells(
-        path,
-        separator,
-        header,
-        types,
-        skip=int(columns is None),
-        encoding=encoding,
-        quoted=quoted,
-        only=[name for name in wanted.values() if name is not None],
-    )
+    for name in header:
+        if header.count(name) > 1:
+            raise InputError(f"{path}: the column {name!r} occurs {header.count(name)} times; rename all but one")
+    types = {name: "category" for name in header if name not in (wanted.get("time"), wanted.get("value"))}
+    frame = read_cells(path, separator, header, types, skip=int(columns is None), encoding=encoding, quoted=quoted)
     if frame.empty:
         raise InputError(f"{path}: has a header but no rows; give at least one interaction")
     return Rows(columns_of(frame, wanted, str(path)), lambda row: f"{path}, row {row + 1}")
@@ -184,32 +179,38 @@ def read_cells(
     skip: int,
     encoding: str = "utf-8",
     quoted: bool = False,
-    only: list[str] | None = None,
 ) -> pd.DataFrame:
-    """The cells of a text file under the names `header`."""
+    """The cells of a text file under the names `header`; a column without a type in `types` is inferred."""
     # pandas' fast parser takes one character; "::" is ":" with an empty column between
     width = len(separator) if len(set(separator)) == 1 else 1
     names = [name if position == 0 else f"{name} {position}" for name in header for position in range(width)]
     names = names[: len(names) - width + 1]
     demand_content(path)
     try:
-        return pd.read_csv(
-            path,
-            sep=separator[0] if width > 1 else separator,
-            header=None,
-            names=names,
-            usecols=only or list(header),
-            skiprows=skip,
-            dtype=types,
-            encoding=encoding,
-            quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
-            index_col=False,
-            engine="c" if len(separator) == width else "python",
-        )
+        # every column is read, for with `usecols` pandas drops superfluous cells of a row without a word
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                path,
+                sep=separator[0] if width > 1 else separator,
+                header=None,
+                names=names,
+                skiprows=skip,
+                dtype=types,
+                encoding=encoding,
+                quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+                index_col=False,
+                engine="c" if len(separator) == width else "python",
+            )
     except UnicodeDecodeError:
         raise InputError(bad_byte(path, encoding)) from None
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        raise InputError(f"{path}: {plain(error)}; every line needs the {len(header)} columns of the header") from error
+        cause = "rows have more cells than that" if isinstance(error, pd.errors.ParserWarning) else plain(error)
+        raise InputError(
+            f"{path}: every line needs the {len(header)} columns {', '.join(header)} ({cause}); quote cells that hold "
+            f"{separator!r}, or correct the line"
+        ) from error
+    return frame[list(header)]
 
 
 def first_row(path: Path, separator: str, encoding: str = "utf-8", *, quoted: bool = False) -> list[str]:
