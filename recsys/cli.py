@@ -54,7 +54,13 @@ def train(
         console=stderr,
     ) as progress:
         bar = Bar(progress)
-        run = train_run(config, overrides or (), resume=resume, log=bar.note, progress=bar.track, started=bar.started)
+        try:
+            run = train_run(
+                config, overrides or (), resume=resume, log=bar.note, progress=bar.track, started=bar.started
+            )
+        except KeyboardInterrupt:
+            stderr.print("interrupted; the same command with --resume goes on from the last evaluation")
+            raise typer.Exit(130) from None
     write_report(run)
     result = run.result
     dataset = run.split.protocol.get("dataset", "data")
@@ -179,6 +185,3 @@ def main() -> None:
     except (InputError, NotFiniteError) as error:
         stderr.print(f"error: {error}", style="red", soft_wrap=True, highlight=False, markup=False)
         sys.exit(1)
-    except KeyboardInterrupt:
-        stderr.print("interrupted; the same command with --resume goes on from the last evaluation")
-        sys.exit(130)

@@ -1,0 +1,148 @@
+"""The command line: right commands give tables, wrong ones one clear sentence and status 1."""
+
+import sys
+
+import pytest
+import yaml
+from worlds import checkerboard
+
+import recsys
+from recsys import cli, folder
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory):
+    """A CSV of the checkerboard world, as a person would have it."""
+    split = checkerboard()
+    path = tmp_path_factory.mktemp("data") / "events.csv"
+    whole = split.train + split.valid + split.test
+    columns = whole.user.tolist(), whole.item.tolist(), whole.time.tolist()
+    rows = [f"u{user},i{item},{time}" for user, item, time in zip(*columns, strict=True)]
+    path.write_text("\n".join(["who,what,when", *rows]) + "\n")
+    return path
+
+
+@pytest.fixture
+def config(tmp_path, events):
+    tree = {
+        "dataset": {
+            "name": "shop",
+            "reader": {"kind": "table", "path": str(events), "user": "who", "item": "what", "time": "when"},
+            "split": {"kind": "leave_one_out"},
+        },
+        "model": {"kind": "lightgcn", "embedding_size": 8},
+        "training": {"epochs": 3, "train_batch_size": 64, "learning_rate": 0.05},
+        "output": str(tmp_path / "runs"),
+    }
+    path = tmp_path / "shop.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run `recsys ARGUMENTS`; returns (status, output, errors)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["recsys", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = stop.code
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+def only_run(config):
+    return next(iter((config.parent / "runs").iterdir()))
+
+
+def test_train_evaluate_recommend_export(command, config):
+    status, out, err = command("train", config)
+    assert (
+        status == 0 and "popularity" in out and "recall@20" in out and str(only_run(config)) in out and "epoch 2" in err
+    )
+    run = only_run(config)
+    assert (
+        "inline" not in (run / folder.REPORT).read_text()[:0] and (run / folder.REPORT).read_text().count("<svg") == 2
+    )
+    status, out, _ = command("evaluate", run, "--metrics", "hit@5,mrr@5")
+    assert status == 0 and "hit@5" in out and "mrr@5" in out
+    status, out, _ = command("recommend", run, "--user", "u1", "--history", "i1,i2", "-k", "3")
+    assert status == 0 and out.count("u1") == 3 and out.count("history 1") == 3
+    status, out, _ = command("export", run)
+    assert status == 0 and (run / "export" / "items.parquet").exists()
+
+
+def test_resume_takes_the_finished_run(command, config):
+    command("train", config)
+    status, out, _ = command("train", config, "--resume")
+    assert status == 0 and len(list((config.parent / "runs").iterdir())) == 1 and "recall@20" in out
+
+
+def test_what_there_is(command):
+    assert "simgcl" in command("models")[1]
+    status, out, _ = command("config", "sasrec")
+    assert status == 0 and "max_length" in out and "learning_rate" in out and "mask_history" in out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["model.embeding_size=8"], ["model.embeding_size: unknown key; did you mean 'embedding_size'?"]),
+        (["model.n_layers=-1", "learning_rate=0", "seed=-3"], ["n_layers: must be >=", "rate: must be > 0", "seed: must"]),
+        (["model.kind=lightgnc"], ["model.kind: 'lightgnc' is unknown; did you mean 'lightgcn'?"]),
+        (["dataset=ml-10k"], ["ml-100k"]),
+        (["report=[recall@50]"], ["50", "40"]),
+        (["monitor=ngcd@10"], ["ndcg@10"]),
+        (["device=tpu"], ["device"]),
+        (["dataset.reader.user=whom"], ["whom"]),
+    ],
+)  # fmt: skip
+def test_wrong_configurations(command, config, overrides, words):
+    status, _, err = command("train", config, *overrides)
+    assert status == 1 and "Traceback" not in err and all(word in err for word in words), err
+    assert not (config.parent / "runs").exists() or not list((config.parent / "runs").glob("*/best.safetensors"))
+
+
+def test_wrong_files_and_runs(command, config, tmp_path):
+    for arguments, word in (
+        (["train", tmp_path / "shopp.yaml"], "did you mean 'shop.yaml'?"),
+        (["evaluate", tmp_path], "not a run folder"),
+        (["recommend", tmp_path / "nowhere", "--user", "u1"], "not a run folder"),
+        (["config", "sasrek"], "did you mean 'sasrec'?"),
+    ):
+        status, _, err = command(*arguments)
+        assert status == 1 and word in err and "Traceback" not in err
+
+
+def test_a_full_disk_ends_with_one_sentence(command, config, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("graphcl.training.checkpoint.os.fsync", full)
+    status, _, err = command("train", config)
+    assert status == 1 and "No space left on device" in err and "Traceback" not in err
+
+
+def test_an_unbounded_loss_ends_with_its_name(command, config):
+    status, _, err = command("train", config, "learning_rate=1e30", "model.reg_weight=1", "epochs=5")
+    assert status == 1 and ("is not finite" in err or "loss term" in err) and "Traceback" not in err
+
+
+def test_interruption_says_how_to_go_on(command, config, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "train_run", interrupted)
+    status, _, err = command("train", config)
+    assert status == 130 and "--resume" in err
+
+
+def test_the_python_door_is_the_same(config):
+    run = recsys.train(config, ["epochs=1"])
+    assert run.result["last_epoch"] == 0 and run.split.train.user_ids[0] == "u0"
