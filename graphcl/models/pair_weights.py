@@ -1,0 +1,70 @@
+"""The network that weighs pairs in AdaMEOW, without a tensor of pairs times hidden units."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+class PairWeights(nn.Module):
+    """log w_ij = log sigmoid(w2 . tanh(W1 (x_i + y_j) + b1) + b2).
+
+    W1 (x + y) = W1 x + W1 y, and tanh(p + q) = 1 - 2 / (1 + e^2p e^2q): the exponentials are of rows, not of pairs,
+    and one hidden unit after the other is a product, a division and a sum. Pre-activations of a row are held within
+    what e^2p can bear (43 in float32, where tanh has long been 1).
+    """
+
+    def __init__(self, embedding_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(embedding_size, hidden_size)
+        self.out = nn.Linear(hidden_size, 1)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """`x` [r, d], `y` [c, d] to log weights [r, c], all below 0."""
+        score: Tensor = _SumOfTanh.apply(self.hidden(x), F.linear(y, self.hidden.weight), self.out.weight[0])
+        return F.logsigmoid(score + self.out.bias)
+
+
+class _SumOfTanh(torch.autograd.Function):
+    """sum_k w_k tanh(p_ik + q_jk): p [r, h], q [c, h], w [h] -> [r, c]."""
+
+    @staticmethod
+    def forward(ctx: Any, p: Tensor, q: Tensor, weight: Tensor) -> Tensor:
+        left, right = _exponentials(p, q)
+        ctx.save_for_backward(left, right, weight)
+        total = p.new_full((len(p), len(q)), float(weight.sum()))
+        nearest = torch.empty_like(total)
+        one = torch.ones((), dtype=p.dtype, device=p.device)
+        for k, w in enumerate(weight.tolist()):
+            torch.mm(left[k], right[k], out=nearest)
+            total.addcdiv_(one, nearest, value=-2 * w)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        left, right, weight = ctx.saved_tensors
+        by_p, by_q = left.new_empty(len(weight), left.shape[1]), left.new_empty(len(weight), right.shape[2])
+        by_weight = torch.empty_like(weight)
+        everything = gradient.sum()
+        ones_p, ones_q = gradient.new_ones(gradient.shape[0]), gradient.new_ones(gradient.shape[1])
+        plus_one, share = torch.empty_like(gradient), torch.empty_like(gradient)
+        for k in range(len(weight)):
+            torch.mm(left[k], right[k], out=plus_one)
+            torch.div(gradient, plus_one, out=share)  # g s, with tanh = 1 - 2 s
+            torch.mv(share, ones_q, out=by_p[k])
+            by_weight[k] = everything - 2 * by_p[k].sum()
+            share.addcdiv_(share, plus_one, value=-1)  # g s (1 - s), a quarter of g (1 - tanh²)
+            torch.mv(share, ones_q, out=by_p[k])
+            torch.mv(share.T, ones_p, out=by_q[k])
+        scale = 4 * weight[:, None]
+        return (scale * by_p).T, (scale * by_q).T, by_weight
+
+
+def _exponentials(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+    """[h, r, 2] and [h, 2, c] whose product is 1 + e^2p e^2q per hidden unit."""
+    limit = 0.49 * torch.log(torch.tensor(torch.finfo(p.dtype).max, dtype=torch.float64)).item()
+    left, right = ((2 * part.clamp(-limit, limit)).exp() for part in (p.T, q.T))
+    return torch.stack([left, torch.ones_like(left)], 2), torch.stack([right, torch.ones_like(right)], 1)
