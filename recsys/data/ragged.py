@@ -67,6 +67,11 @@ class Ragged(NamedTuple):
         flat[offsets[1:] - 1] = values
         return Ragged(flat, offsets)
 
+    def join(self, other: "Ragged") -> "Ragged":
+        """The rows of both, those of `other` behind."""
+        offsets = torch.cat([self.offsets, other.offsets[1:] + self.offsets[-1]])
+        return Ragged(torch.cat([self.values, other.values]), offsets)
+
     def padded(self, value: int, *, left: bool = False) -> Tensor:
         """[R, longest] the rows with `value` after (or, if `left`, before) them."""
         longest = int(self.lengths.max()) if self.num_rows else 0

@@ -53,6 +53,8 @@ class SequenceRecommender(Recommender):
         """Transformer: whether positions are counted from the oldest item (right padding) or the newest (left)."""
         hidden_size: Count = 128
         """GRU: width of the recurrent state."""
+        gru_start: Literal["zero", "padding"] = "zero"
+        """GRU: whether a row starts from nothing, or from having read padding up to `max_length` (ICSRec's authors)."""
         initializer_range: Positive = 0.02
         """Standard deviation of the initial embeddings, and of the linear maps of a transformer."""
         loss: Literal["softmax", "bce", "bpr"] = "softmax"
@@ -96,7 +98,17 @@ class SequenceRecommender(Recommender):
 
     def encode(self, history: Ragged, hidden: Tensor | None = None) -> Tensor:
         """Rows of items -> [B, d] the state after the last item of each; `hidden` [n] marks items not to be seen."""
-        return self.encoder(self.items(history.values), history.offsets, hidden)
+        return self.encoder(self.items(history.values), history.offsets, hidden, **self.start_of_rows())
+
+    def encode_every(self, history: Ragged) -> Tensor:
+        """Rows of items -> [n, d] the state after each item."""
+        return self.encoder.every(self.items(history.values), history.offsets, **self.start_of_rows())
+
+    def start_of_rows(self) -> dict[str, Tensor]:
+        """What a GRU reads before each row, if anything; it learns nothing from it, as with a padding index."""
+        if isinstance(self.encoder, GRUEncoder) and self.config.gru_start == "padding":
+            return {"start": self.items.weight[self.padding_id].detach()}
+        return {}
 
     def next_item(self, state: Tensor, target: Tensor, negative: Tensor) -> Tensor:
         """How badly the states [m, d] tell the next items [m] from the others, or from the negatives [m, k].
@@ -114,13 +126,14 @@ class SequenceRecommender(Recommender):
         """Items as they are, and states by a copy of the encoder."""
         items = self.items.weight.detach().clone()
         encoder = deepcopy(self.encoder).eval()
+        start = {name: value.clone() for name, value in self.start_of_rows().items()}
 
         @torch.no_grad()
         def query(user: Tensor, history: Ragged) -> Tensor:
             """The state after each history; an empty one is read as a single padding item."""
             refuse_unknown_items(history, self.num_items)
             recent = first_or(self.padding_id, history.last(self.config.max_length))
-            return encoder(items[recent.values], recent.offsets)
+            return encoder(items[recent.values], recent.offsets, **start)
 
         return Index(items[: self.num_items], query, self.config.max_length)
 
@@ -144,10 +157,7 @@ class NextItemRecommender(SequenceRecommender):
 
     def forward(self, batch: Sequences, phase: str) -> dict[str, Tensor]:
         """`next_item`, a mean over targets."""
-        if self.config.samples == "prefix":
-            state = self.encode(batch.history)
-        else:
-            state = self.encoder.every(self.items(batch.history.values), batch.history.offsets)
+        state = self.encode(batch.history) if self.config.samples == "prefix" else self.encode_every(batch.history)
         return {"next_item": self.next_item(state, batch.target, batch.negative)}
 
 

@@ -1,0 +1,146 @@
+"""ICSRec: intent contrastive learning with cross subsequences (Qin et al., WSDM 2024, arXiv 2310.14318).
+
+Deviations from the authors' code, each with the setting that undoes it:
+- a partner is drawn anew each time, as the paper says (`pairing: last`: the last differing one, always the same);
+- the first subsequence is encoded once for all terms (`separate_passes: true`: twice, with independent dropout; equal
+  in expectation, and exactly without dropout);
+- k-means starts from the centroids of the epoch before (`warm_start: false`, `n_init: 5`);
+- seen items are left out of rankings rather than scored 0, and padding and mask are never ranked: no difference on the
+  published checkpoints.
+
+Kept as in the code: padding and mask are classes of the softmax that are never right; the fine term is a sum over both
+views; states are assigned to raw centroids but contrasted with unit-length ones, which are anchors too.
+The authors' GRU is `encoder: gru`, `n_layers: 1`, `gru_start: padding`, `initializer_range: 1`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from graphcl.cluster import assign, kmeans
+from graphcl.errors import InputError
+from graphcl.objectives import NTXent, cosine, dot
+from graphcl.ranges import Count, Positive, Weight
+from recsys.data.interactions import Interactions
+from recsys.models.sequence import SequenceRecommender
+from recsys.sequences.intents import Pairing, Partners, PartnerSampler
+
+PASS_SIZE = 2048
+"""Histories encoded at a time in the pass before k-means."""
+
+
+class ICSRec(SequenceRecommender):
+    """Subsequences that lead to one item share a coarse intent; those of one cluster share a fine one."""
+
+    special_classes = 2
+    suggested: ClassVar[dict[str, Any]] = {
+        "train_batch_size": 256,
+        "learning_rate": 1e-3,
+        "epochs": 300,
+        "patience": 40,
+    }
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(SequenceRecommender.Config):
+        """Those of the backbone, and the two contrasts."""
+
+        aliases: ClassVar[Mapping[str, str]] = {
+            "lambda_0": "coarse_weight",
+            "beta_0": "fine_weight",
+            "f_neg": "mask_false_negatives",
+            "intent_num": "n_intents",
+            "num_intent_clusters": "n_intents",
+            "sim": "similarity",
+        }
+
+        positions: Literal["oldest", "newest"] = "newest"
+        """Transformer: whether positions are counted from the oldest item (right padding) or the newest (left)."""
+        rec_weight: Weight = 1.0
+        """Weight of the next-item loss."""
+        coarse_weight: Weight = 0.1
+        """Weight of the contrast between subsequences with the same target."""
+        fine_weight: Weight = 0.1
+        """Weight of the contrasts between states and their clusters."""
+        n_intents: Count = 512
+        """Clusters of states."""
+        temperature: Positive = 1.0
+        """Temperature of both contrasts."""
+        similarity: Literal["dot", "cosine"] = "dot"
+        """Similarity of both contrasts."""
+        mask_false_negatives: bool = True
+        """Whether rows of one target, or of one cluster, are kept from being negatives of each other."""
+        pairing: Pairing = "random"
+        """Which subsequence of the same target is the partner: another, drawn anew, or always the last in the data."""
+        separate_passes: bool = False
+        """Whether the next-item loss has an encoding of its own, with other dropout."""
+        n_init: Count = 1
+        """Starts of k-means, the best of which counts; a warm start has one."""
+        max_iter: Count = 20
+        """Rounds of k-means at most."""
+        warm_start: bool = True
+        """Whether k-means continues from the centroids of the epoch before."""
+
+    config: Config
+    centroids: Tensor
+    clustered: Tensor
+
+    def __init__(self, train: Interactions, config: Config) -> None:
+        super().__init__(train, config)
+        self.register_buffer("centroids", torch.zeros(config.n_intents, config.embedding_size))
+        self.register_buffer("clustered", torch.zeros((), dtype=torch.bool))
+        self.contrast = NTXent(config.temperature, similarity=dot if config.similarity == "dot" else cosine)
+
+    def sampler(self) -> PartnerSampler:
+        """Every beginning of a history, with a partner."""
+        config = self.config
+        sampler = PartnerSampler(
+            self.histories, self.num_items, config.max_length, negatives=self.negatives, pairing=config.pairing
+        )
+        if config.fine_weight and sampler.num_samples < config.n_intents:
+            raise InputError(
+                f"n_intents: {config.n_intents} clusters need as many subsequences, the training data has "
+                f"{sampler.num_samples}; choose fewer, or fine_weight: 0"
+            )
+        return sampler
+
+    def begin_epoch(self, sampler: PartnerSampler) -> None:  # type: ignore[override]
+        """Cluster the states of all subsequences."""
+        if not self.config.fine_weight:
+            return
+        states = self.items.weight.new_empty(sampler.num_samples, self.config.embedding_size)
+        for rows, history in sampler.inputs_by_length(PASS_SIZE):
+            states[rows.to(self.device)] = self.encode(history.to(self.device))
+        start = self.centroids if self.config.warm_start and bool(self.clustered) else None
+        found = kmeans(
+            states,
+            self.config.n_intents,
+            generator=self.generator,
+            init=start,
+            n_init=self.config.n_init,
+            max_iter=self.config.max_iter,
+        )
+        self.centroids.copy_(found.centroids)
+        self.clustered.fill_(True)
+
+    def forward(self, batch: Partners, phase: str) -> dict[str, Tensor]:
+        """`next_item`, `coarse` and `fine`, each a mean over its rows (the fine term: the sum of two means)."""
+        config = self.config
+        here, there = self.encode(batch.history.join(batch.partner)).chunk(2)
+        read = self.encode(batch.history) if config.separate_passes else here
+        terms = {"next_item": config.rec_weight * self.next_item(read, batch.target, batch.negative)}
+        if config.coarse_weight:
+            group = batch.target if config.mask_false_negatives else None
+            terms["coarse"] = config.coarse_weight * self.contrast(here, there, group=group)
+        if config.fine_weight:
+            terms["fine"] = config.fine_weight * (self.to_intent(here) + self.to_intent(there))
+        return terms
+
+    def to_intent(self, state: Tensor) -> Tensor:
+        """Contrast each state [B, d] with its nearest intent; the mean over 2 B anchors."""
+        nearest, _ = assign(state.detach(), self.centroids)
+        group = nearest if self.config.mask_false_negatives else None
+        return self.contrast(state, F.normalize(self.centroids, dim=1)[nearest], group=group)
