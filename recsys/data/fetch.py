@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import shutil
 import sys
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +21,9 @@ PAUSE = 1.0
 """Seconds before the second attempt; each later pause is twice as long."""
 TIMEOUT = 30.0
 """Seconds without a byte before an attempt is given up."""
+
+A_DAY = 86_400.0
+"""Seconds."""
 
 
 def data_home() -> Path:
@@ -85,6 +90,7 @@ def download(
     folder = data_home() / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
         with TemporaryDirectory(prefix=".incoming-", dir=folder) as incoming:
             arrived = {file: get(file, spec, Path(incoming)) for file, spec in source.files.items()}
             check_hashes(name, source, arrived)
@@ -95,6 +101,13 @@ def download(
             f"{folder}: cannot be written ({error.strerror or error}); set GRAPHCL_DATA to a folder that can, "
             f"or put the files there yourself (see {entry.origin})"
         ) from error
+
+
+def sweep(folder: Path) -> None:
+    """Remove what downloads that were killed left behind, but not what another process may be writing."""
+    for left in folder.glob(".incoming-*"):
+        if time.time() - left.stat().st_mtime > A_DAY:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def get(file: str, spec: File, folder: Path) -> Path:
@@ -108,7 +121,7 @@ def get(file: str, spec: File, folder: Path) -> Path:
         with zipfile.ZipFile(archive) as opened, opened.open(spec.member) as member, (folder / file).open("wb") as out:
             while block := member.read(1 << 20):
                 out.write(block)
-    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
         raise InputError(f"{spec.url}: is no archive with {spec.member} in it ({error}); try again later") from error
     archive.unlink()
     return folder / file

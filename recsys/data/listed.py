@@ -1,6 +1,7 @@
 """Text with one user a line: LightGCN's format (numbers) and S3Rec's (a history in the order of time)."""
 
 import gzip
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ def blocks(path: Path) -> Iterator[bytes]:
                     rest = tail
                 else:
                     rest += block
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read to its end ({error}); download or write it again") from error
     if rest:
         yield rest

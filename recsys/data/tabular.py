@@ -2,6 +2,7 @@
 
 import csv
 import warnings
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,6 +205,8 @@ def read_cells(
             )
     except UnicodeDecodeError:
         raise InputError(bad_byte(path, encoding)) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read to its end ({error}); download or write it again") from error
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         cause = "rows have more cells than that" if isinstance(error, pd.errors.ParserWarning) else plain(error)
         raise InputError(
@@ -234,6 +237,8 @@ def first_row(path: Path, separator: str, encoding: str = "utf-8", *, quoted: bo
         )
     except UnicodeDecodeError:
         raise InputError(bad_byte(path, encoding)) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read ({error}); download or write it again") from error
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         raise InputError(f"{path}: holds no header ({plain(error)}); write the names of the columns first") from error
     return [str(cell) for cell in row.iloc[0]]

@@ -133,3 +133,25 @@ def test_arrays_that_do_not_fit_together(tmp_path):
         np.savez(path, **arrays)
         with pytest.raises(InputError, match=sentence):
             load_split({"reader": {"kind": "npz", "path": str(path)}})
+
+
+@pytest.mark.parametrize(
+    ("name", "reader", "position"),
+    [
+        *(("d.csv.gz", "table", position) for position in (15, 40, -2)),
+        *(("d.txt.gz", "s3rec_text", position) for position in (15, 40, -2)),
+        *(("d.npz", "npz", position) for position in (90, 150, -10)),
+    ],
+)
+def test_flipped_bits_in_packed_files_are_noticed(tmp_path, name, reader, position):
+    path = tmp_path / name
+    if reader == "npz":
+        np.savez_compressed(path, user=np.arange(99), item=np.arange(99), n_users=99, n_items=99)
+    else:
+        head, row = (b"user,item\n", b"%d,%d\n") if reader == "table" else (b"", b"%d %d\n")
+        path.write_bytes(gzip.compress(head + b"".join(row % (n, n * 7919 % 101) for n in range(99))))
+    content = bytearray(path.read_bytes())
+    content[position] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"{name}"):
+        load_split({"reader": {"kind": reader, "path": str(path)}})
