@@ -2,6 +2,7 @@
 
 from recsys.models.base import Recommender
 from recsys.models.gru4rec import GRU4Rec
+from recsys.models.icsrec import ICSRec
 from recsys.models.lightgcn import LightGCN
 from recsys.models.mf import MF
 from recsys.models.popularity import Popularity
@@ -22,4 +23,5 @@ MODELS: dict[str, type[Recommender]] = {
     # sequences
     "gru4rec": GRU4Rec,
     "sasrec": SASRec,
+    "icsrec": ICSRec,
 }
