@@ -18,7 +18,6 @@ from recsys.config import suggest
 from recsys.experiment import Evaluation, Settings
 from recsys.keys import describe
 from recsys.models import MODELS
-from recsys.report import write_report
 from recsys.run import Run
 from recsys.run import train as train_run
 
@@ -61,7 +60,6 @@ def train(
         except KeyboardInterrupt:
             stderr.print("interrupted; the same command with --resume goes on from the last evaluation")
             raise typer.Exit(130) from None
-    write_report(run)
     result = run.result
     dataset = run.split.protocol.get("dataset", "data")
     table = Table(title=f"{dataset}, test, {result['users']:,} users, best epoch {result['best_epoch']}")
@@ -114,8 +112,8 @@ def recommend(
     histories = [[item.strip() for item in line.split(",") if item.strip()] for line in history or ()]
     frame = Run.open(run).recommend(users=user or (), histories=histories, k=k, include_seen=include_seen)
     table = Table(*frame.columns)
-    for row in frame.itertuples(index=False):
-        table.add_row(row.query, str(row.rank), row.item, f"{row.score:.4f}")
+    for row in frame.itertuples(index=False, name=None):
+        table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row))
     console.print(table)
 
 

@@ -4,46 +4,55 @@ import html
 import io
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from graphcl.training.checkpoint import write_atomically
 from recsys import folder as files
-from recsys.run import Run
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 960px; margin: 2em auto; padding: 0 1em }
-h1 { font-size: 1.5em; margin-bottom: 0 } h2 { font-size: 1.15em; margin-top: 2em } .lead { color: #666; margin-top: .2em }
+h1 { font-size: 1.5em; margin-bottom: 0 } h2 { font-size: 1.15em; margin-top: 2em }
+.lead { color: #666; margin-top: .2em }
 table { border-collapse: collapse } th, td { padding: .3em .9em; text-align: right; border-bottom: 1px solid #ddd }
 th:first-child, td:first-child { text-align: left } tr.ours { font-weight: 600 }
 pre { background: #f6f6f6; padding: 1em; overflow-x: auto; font-size: 13px } svg { max-width: 100%; height: auto }
 """
 
 
-def write_report(run: Run) -> None:
-    """Write `report.html` into the run's folder."""
-    write_atomically(run.folder / files.REPORT, page(run).encode())
+def write_report(folder: Path) -> None:
+    """Write `report.html` into the folder of a finished run."""
+    write_atomically(folder / files.REPORT, page(folder).encode())
 
 
-def page(run: Run) -> str:
+def page(folder: Path) -> str:
     """The page as HTML; it needs nothing from outside."""
-    records = files.MetricsFile(run.folder).read()
-    result = run.result
-    dataset = run.split.protocol.get("dataset", "data")
+    records = files.MetricsFile(folder).read()
+    result = json.loads((folder / files.RESULT).read_text())
+    environment = json.loads((folder / files.ENVIRONMENT).read_text())
+    config = (folder / files.CONFIG).read_text()
+    data = environment["data"]
+    model = result["model"]
+    title = f"{model} on {data.get('dataset', 'data')}"
     masked = "known items left out of the ranking" if result["mask_history"] else "known items kept in the ranking"
-    title = f"{run.experiment.kind} on {dataset}"
     lead = (
         f"{result['users']:,} test users, all items ranked, {masked}; best epoch {result['best_epoch']} of "
-        f"{result['last_epoch'] + 1}, stopped by {result['cause']}; split {result['data']}"
+        f"0..{result['last_epoch']}, stopped by {result['cause']}; split {result['data']}"
     )
-    rows = {"popularity": result["popularity"], run.experiment.kind: result["test"]}
-    environment = json.loads((run.folder / files.ENVIRONMENT).read_text())
     sections = [
         f"<h1>{html.escape(title)}</h1><p class=lead>{html.escape(lead)}</p>",
-        results_table(rows, ours=run.experiment.kind),
+        results_table({"popularity": result["popularity"], model: result["test"]}, ours=model),
         *curves(records),
-        f"<h2>Data</h2><pre>{html.escape(json.dumps(dict(run.split.protocol), indent=2, ensure_ascii=False))}</pre>",
-        f"<h2>Configuration</h2><pre>{html.escape((run.folder / files.CONFIG).read_text())}</pre>",
-        f"<h2>Environment</h2><pre>{html.escape(json.dumps(environment, indent=2))}</pre>",
+        *(
+            f"<h2>{name}</h2><pre>{html.escape(text)}</pre>"
+            for name, text in (
+                ("Data", yaml.safe_dump(data, sort_keys=False, allow_unicode=True)),
+                ("Configuration", config),
+                ("Environment", json.dumps(environment, indent=2)),
+            )
+        ),
     ]
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
@@ -89,12 +98,14 @@ def series(records: Sequence[Mapping[str, Any]], block: str) -> dict[str, list[t
 def figure(panels: Sequence[tuple[str, Mapping[str, Sequence[tuple[int, float]]]]]) -> str:
     """Line charts side by side, as inline SVG."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     drawing = Figure(figsize=(4.6 * max(2, len(panels)), 3.2), layout="constrained")
     for axes, (title, lines) in zip(drawing.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for name, points in lines.items():
             axes.plot(*zip(*points, strict=True), label=name, linewidth=1.6, marker="." if len(points) < 3 else None)
         axes.set(title=title, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
         if len(lines) > 1:

@@ -23,6 +23,7 @@ from recsys.evaluation.metrics import PER_USER, measure, parse, per_user
 from recsys.experiment import Experiment
 from recsys.models.base import UNKNOWN_USER, Recommender
 from recsys.models.popularity import Popularity
+from recsys.report import write_report
 
 
 @dataclass(frozen=True)
@@ -253,6 +254,7 @@ def train(
     frame.insert(0, "user_id", [run.user_name(user) for user in ranking.users.tolist()])
     checkpoint.write_atomically(folder / files.PER_USER, frame.to_parquet())
     result = {
+        "model": experiment.kind,
         "test": measure(ranking, names, item_counts=counts),
         "popularity": popularity_floor(experiment, data),
         **asdict(outcome),
@@ -261,6 +263,7 @@ def train(
         "users": len(ranking.users),
     }
     files.write_json(folder / files.RESULT, result)
+    write_report(folder)
     return run
 
 

@@ -1,0 +1,1 @@
+"""Guests: other frameworks, each in a file of its own."""
