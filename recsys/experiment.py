@@ -15,6 +15,7 @@ from graphcl.ranges import Whole
 from graphcl.training.loop import Log, Outcome, Progress, Training, fit
 from recsys.config import ConfigError, choose, construct, dump, override, read, suggest
 from recsys.data.catalog import load_split
+from recsys.data.entries import find_entry
 from recsys.data.interactions import Interactions, Split
 from recsys.evaluation.metrics import measure, parse
 from recsys.evaluation.ranking import Ranking, rank
@@ -51,8 +52,9 @@ class Settings:
 
     dataset: str | dict[str, Any] | None = None
     """A name in datasets.yaml, or a block that describes your own files; not needed where Python hands over a split."""
-    split: dict[str, Any] | None = None
-    """How the data is divided, if not as datasets.yaml says."""
+    split: str | dict[str, Any] | None = None
+    """How the data is divided: a rule, or the name of one of the data set's splits; by default the one named after the
+    model's task (general, sequential), else the data set's first."""
     filters: list[dict[str, Any]] | None = None
     """What is filtered, if not as datasets.yaml says."""
     seed: Whole = 2026
@@ -127,7 +129,14 @@ class Experiment:
         settings = self.settings
         if settings.dataset is None:
             raise InputError("dataset: is missing; name an entry of datasets.yaml, such as dataset: ml-100k")
-        return load_split(settings.dataset, split=settings.split, filters=settings.filters)
+        split = settings.split
+        if (
+            split is None
+            and isinstance(settings.dataset, str)
+            and self.model.task in find_entry(settings.dataset).splits
+        ):
+            split = self.model.task
+        return load_split(settings.dataset, split=split, filters=settings.filters)
 
     def device(self) -> torch.device:
         """Where to train."""
