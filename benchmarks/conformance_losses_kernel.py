@@ -76,7 +76,7 @@ def multi_label_cluster(g: Inputs) -> Tensor:
     z, prototypes, positive = g.hyper["scale"] * g["z"], g["proto"], g["pos"].to(g["z"])
     negatives = row_lse(z, prototypes, terms=[PairFunction(lambda rows, cols: 1 - positive[rows, cols])])
     positives = row_lse(-z, prototypes, terms=[PairFunction(lambda rows, cols: positive[rows, cols])])
-    return (F.softplus(negatives) + F.softplus(positives)).mean()
+    return (-F.logsigmoid(-negatives) - F.logsigmoid(-positives)).mean()
 
 
 def sslrec_alignment(g: Inputs) -> Tensor:

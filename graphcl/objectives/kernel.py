@@ -69,6 +69,8 @@ def row_lse(
         dtype = torch.promote_types(x.dtype, y.dtype)
         x, y = x.to(dtype), y.to(dtype)
         bias = None if col_bias is None else col_bias.to(dtype)
+        # Constant terms come first: they work in place, which a tile with a gradient history does not bear.
+        terms = sorted(terms, key=lambda term: bool(term.tensors))
         if tile is None:
             return _dense(x, y, bias, tuple(terms))
         if isinstance(tile, str):
@@ -120,8 +122,10 @@ def add_terms(
 
 def _dense(x: Tensor, y: Tensor, bias: Tensor | None, terms: tuple[PairTerm, ...]) -> Tensor:
     logits = x @ y.T if bias is None else x @ y.T + bias
-    learned = [tensor for term in terms for tensor in term.tensors]
-    logits = add_terms(logits, slice(0, len(x)), slice(0, len(y)), terms, learned)
+    if terms:
+        learned = [tensor for term in terms for tensor in term.tensors]
+        weight = add_terms(torch.zeros_like(logits), slice(0, len(x)), slice(0, len(y)), terms, learned)
+        logits = logits + weight
     empty = torch.isneginf(logits).all(1)
     # A row of -inf has NaN gradients in logsumexp; it takes part as zeros and is emptied again afterwards.
     return logits.masked_fill(empty[:, None], 0.0).logsumexp(1).masked_fill(empty, -torch.inf)

@@ -1,0 +1,188 @@
+"""Where contrastive losses break: no negatives, no positives, extreme temperatures and norms, NaN."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from graphcl.errors import InputError
+from graphcl.objectives import (
+    DCL,
+    AdaptiveInfoNCE,
+    Debiased,
+    DebiasedInfoNCE,
+    HardNegativeInfoNCE,
+    InfoNCE,
+    MomentumInfoNCE,
+    NTXent,
+    PairMLP,
+    SupCon,
+    WeightedInfoNCE,
+    across,
+    dot,
+    first_across_and_within,
+)
+
+
+def views(n, d=6, seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(n, d, generator=generator).to(dtype).requires_grad_() for _ in range(2)]
+
+
+def assert_finite_with_gradients(loss, *inputs):
+    assert torch.isfinite(loss).all()
+    for gradient in torch.autograd.grad(loss.sum(), inputs, allow_unused=True):
+        assert gradient is None or torch.isfinite(gradient).all()
+
+
+LOSSES = [
+    InfoNCE(),
+    NTXent(),
+    DCL(),
+    DCL(pairing=first_across_and_within),
+    HardNegativeInfoNCE(),
+    HardNegativeInfoNCE(tau_plus=0.0),
+    DebiasedInfoNCE(),
+    MomentumInfoNCE(detach=()),
+    InfoNCE(denominator=Debiased(0.1, 2.0)),
+]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("tile", ["auto", None])
+def test_one_row_and_two(loss, n, tile):
+    a, b = views(n)
+    loss.tile = tile
+    assert_finite_with_gradients(loss(a, b), a, b)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("tile", ["auto", (2, 2), None])
+def test_a_batch_of_one_group_has_no_negatives(loss, tile):
+    a, b = views(5)
+    loss.tile = tile
+    assert_finite_with_gradients(loss(a, b, group=torch.zeros(5, dtype=torch.int64)), a, b)
+
+
+def test_rows_without_negatives_are_skipped_or_refused():
+    a, b = views(4)
+    group = torch.tensor([0, 0, 0, 0])
+    group_of_one = torch.tensor([0, 0, 0, 1])
+    assert DCL(pairing=across)(a, b, group=group) == 0
+    loss = DCL(pairing=across, reduction="none")(a, b, group=group_of_one)
+    assert DCL(pairing=across)(a, b, group=group_of_one).item() == pytest.approx(loss.mean().item())
+    with pytest.raises(InputError, match="Anchor 0 has an empty denominator"):
+        DCL(pairing=across, incomplete="error")(a, b, group=group)
+
+
+def test_meow_skips_an_anchor_that_shares_every_cluster():
+    a, b = views(4)
+    assert_finite_with_gradients(WeightedInfoNCE()(a, b, torch.zeros(2, 4, dtype=torch.int64)), a, b)
+
+
+def test_rows_without_positives_are_left_out_of_the_mean_or_refused():
+    z, _ = views(5)
+    labels = torch.tensor([0, 0, 1, 2, 3])
+    rows = SupCon(reduction="none")(z, labels)
+    assert (rows[2:] == 0).all()
+    assert SupCon()(z, labels).item() == pytest.approx(rows[:2].mean().item())
+    assert SupCon(reduction="sum")(z, labels).item() == pytest.approx(rows.sum().item())
+    with pytest.raises(InputError, match="Anchor 2 has no positive"):
+        SupCon(incomplete="error")(z, labels)
+    assert_finite_with_gradients(SupCon()(z, torch.arange(5)), z)
+
+
+@pytest.mark.parametrize("loss", [InfoNCE(0.005), NTXent(0.005), DCL(0.005), HardNegativeInfoNCE(0.005)])
+def test_a_temperature_of_a_two_hundredth(loss):
+    a, b = views(50)
+    assert_finite_with_gradients(loss(a, b), a, b)
+
+
+def test_large_norms_with_dot_products():
+    a, b = (1e4 * z for z in views(20))
+    value = InfoNCE(1.0, similarity=dot)(a, b)
+    torch.testing.assert_close(value, F.cross_entropy(a @ b.T, torch.arange(20)))
+    assert_finite_with_gradients(NTXent(1.0, similarity=dot)(a, b), a, b)
+
+
+def test_zero_rows_have_a_finite_cosine():
+    a, b = torch.zeros(4, 3, requires_grad=True), torch.zeros(4, 3, requires_grad=True)
+    assert_finite_with_gradients(NTXent()(a, b), a, b)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_nan_is_named(bad):
+    a, b = (z.detach() for z in views(6))
+    b[4, 2] = bad
+    with pytest.raises(InputError, match="row 4 of the second view holds NaN or infinity"):
+        InfoNCE()(a, b)
+    with pytest.raises(InputError, match="row 4 of negatives"):
+        InfoNCE()(a, a, negatives=b)
+
+
+def test_overflow_is_named():
+    a, b = (z * 1e30 for z in views(6))
+    with pytest.raises(InputError, match="overflow"):
+        InfoNCE(similarity=dot)(a, b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("loss", [InfoNCE(0.05), NTXent(0.05), DCL(0.05)])
+def test_half_precision_rows(dtype, loss):
+    a, b = views(30, dtype=dtype)
+    value = loss(a, b)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, loss(a.float(), b.float()))
+    assert torch.autograd.grad(value, a)[0].dtype == dtype
+
+
+def test_autocast_changes_nothing():
+    a, b = views(30)
+    adaptive = AdaptiveInfoNCE(PairMLP(6, 4))
+    for loss in (InfoNCE(0.05), adaptive):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            inside = loss(a, b)
+        assert torch.equal(inside, loss(a, b))
+
+
+def test_non_contiguous_rows():
+    a, b = (z.T for z in views(6, 9))
+    assert torch.equal(NTXent()(a, b), NTXent()(a.contiguous(), b.contiguous()))
+
+
+def test_integer_minded_mistakes_are_named():
+    a, b = views(6)
+    with pytest.raises(InputError, match="temperature must be above 0"):
+        InfoNCE(0.0)
+    with pytest.raises(InputError, match="direction_weight"):
+        NTXent(direction_weight=0.5)
+    with pytest.raises(InputError, match="same rows"):
+        NTXent()(a, b[:5])
+    with pytest.raises(InputError, match="pass positives= or labels="):
+        InfoNCE()(a, b[:5])
+    with pytest.raises(InputError, match=r"group has shape \[5\]"):
+        InfoNCE()(a, b, group=torch.zeros(5))
+    with pytest.raises(InputError, match=r"weight needs the shape"):
+        InfoNCE()(a, b, weight=torch.ones(5, 6))
+    with pytest.raises(InputError, match="temperature is a scalar"):
+        InfoNCE()(a, b, temperature=torch.ones(6))
+    with pytest.raises(InputError, match="pass group="):
+        InfoNCE()(a, b, negatives=b, negative_group=torch.zeros(6))
+
+
+@pytest.mark.parametrize("loss", [InfoNCE(), NTXent(), HardNegativeInfoNCE()])
+def test_a_second_derivative_needs_the_dense_form(loss):
+    a, b = (z.detach().double().requires_grad_() for z in views(5))
+    loss.tile = "auto"
+    with pytest.raises(InputError, match="tile=None"):
+        torch.autograd.grad(loss(a, b), a, create_graph=True)
+    loss.tile = None
+    assert torch.autograd.gradgradcheck(loss, (a, b), atol=1e-4)
+
+
+def test_what_is_detached_gets_no_gradient():
+    a, b = views(5)
+    loss = InfoNCE(detach=("candidates",))(a, b)
+    assert torch.autograd.grad(loss, (a, b), allow_unused=True)[1] is None
+    loss = MomentumInfoNCE()(a, b, negatives=views(7, seed=1)[0])
+    assert torch.autograd.grad(loss, (a, b), allow_unused=True)[1] is None

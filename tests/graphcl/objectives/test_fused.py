@@ -1,0 +1,48 @@
+"""The fused form of paired InfoNCE against the general one."""
+
+import pytest
+import torch
+
+from graphcl.errors import InputError
+from graphcl.objectives import All, InfoNCE
+from graphcl.objectives.fused import paired_nce
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 150])
+@pytest.mark.parametrize("temperature", [1.0, 0.05])
+@pytest.mark.parametrize(("epsilon", "floor"), [(0.0, 0.0), (1e-8, 1e-8), (0.3, 0.1)])
+def test_value_and_gradients_equal_the_dense_objective(count, temperature, epsilon, floor):
+    generator = torch.Generator().manual_seed(count)
+    a, b = (torch.randn(count, 5, generator=generator, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    general = InfoNCE(temperature, denominator=All(epsilon), probability_floor=floor, tile=None)
+    ours = paired_nce(a, b, temperature, epsilon=epsilon, probability_floor=floor)
+    theirs = general(a, b)
+    torch.testing.assert_close(ours, theirs)
+    for one, other in zip(torch.autograd.grad(3 * ours, [a, b]), torch.autograd.grad(3 * theirs, [a, b]), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_tiny_temperature_neither_overflows_nor_vanishes():
+    a = torch.randn(40, 4, requires_grad=True)
+    loss = paired_nce(a, -a, 1e-3)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(a.grad).all()
+    # The positive has cosine -1 and the best negative nearly 1: about 2 / 0.001.
+    assert 1000 < loss.item() < 2001
+
+
+def test_half_precision_is_computed_in_full():
+    a, b = torch.randn(30, 4).bfloat16(), torch.randn(30, 4).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(paired_nce(a, b, 0.1), paired_nce(a.float(), b.float(), 0.1))
+
+
+def test_mistakes_are_named():
+    with pytest.raises(InputError, match="two tables of one shape"):
+        paired_nce(torch.ones(3, 2), torch.ones(4, 2), 1.0)
+    with pytest.raises(InputError, match="n > 0"):
+        paired_nce(torch.ones(0, 2), torch.ones(0, 2), 1.0)
+    a = torch.randn(3, 2, requires_grad=True)
+    with pytest.raises(InputError, match="second derivative"):
+        torch.autograd.grad(paired_nce(a, a.detach() + 1, 1.0), a, create_graph=True)
