@@ -11,14 +11,14 @@
 | `labels` | [N] integers, classes of the target nodes; -1 where unknown. Optional |
 | `train_<k>`, `val_<k>`, `test_<k>` | numbers of target nodes, one triple per count `k` of labels per class. Optional |
 
-A matrix in parts is one in compressed rows: `<key>/indptr`, `<key>/indices`, `<key>/shape` and, unless all values are 1,
+A matrix in parts is in compressed rows: `<key>/indptr`, `<key>/indices`, `<key>/shape` and, unless all values are 1,
 `<key>/data`. Between one-letter names the hyphen of an edge may go: `edge_pa`.
 
 **Folder**, one table each: `nodes_<t>.parquet` with a column `id` (any values, unique), optionally `label` on the
 target type, and numeric columns, which are its features; `edges_<a>-<b>.parquet` with columns `source` and `target`
 that hold ids.
 
-In the result `data[t].x` is a dense [N, F] tensor, a sparse CSR tensor, or absent (the type has no features);
+In the result `data[t].x` is a dense [N, F] tensor, a sparse COO tensor, or absent (the type has no features);
 `data[a, "to", b].edge_index` are the edges; `data.target_type` names the target, whose store may hold `y` [N] and
 `splits`, a dictionary `{k: (train, valid, test)}` of node numbers.
 """
@@ -113,9 +113,8 @@ def scipy_features(data: HeteroData, node_type: str) -> sp.csr_matrix | np.ndarr
     x: Tensor = data[node_type].x
     if x.layout == torch.strided:
         return x.numpy()
-    x = x.to_sparse_csr()
-    parts = x.values().numpy(), x.col_indices().numpy(), x.crow_indices().numpy()
-    return sp.csr_matrix(parts, shape=tuple(x.shape))
+    x = x.to_sparse_coo().coalesce()
+    return sp.csr_matrix((x.values().numpy(), x.indices().numpy()), shape=tuple(x.shape))
 
 
 def with_features(data: HeteroData, node_type: str, features: sp.spmatrix | np.ndarray) -> HeteroData:
@@ -161,11 +160,9 @@ def _edges(arrays: Mapping[str, Any], key: str) -> Tensor:
 def _tensor(features: sp.spmatrix | np.ndarray) -> Tensor:
     if not sp.issparse(features):
         return torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
-    matrix = features.tocsr()
-    matrix.sort_indices()
-    parts = (torch.from_numpy(np.asarray(part)) for part in (matrix.indptr, matrix.indices, matrix.data))
-    crow, col, value = parts
-    return torch.sparse_csr_tensor(crow, col, value.float(), tuple(matrix.shape), check_invariants=False)
+    matrix = features.tocoo()
+    index = torch.from_numpy(np.stack([matrix.row, matrix.col]).astype(np.int64))
+    return torch.sparse_coo_tensor(index, torch.from_numpy(matrix.data).float(), tuple(matrix.shape)).coalesce()
 
 
 def _add_labels(store: Any, arrays: Mapping[str, Any]) -> None:

@@ -18,18 +18,23 @@ class NodeBatch(NamedTuple):
 
 
 class NodeSampler:
-    """The nodes in random order and chunks; in one batch that holds them all, in their own order."""
+    """The nodes in random order and chunks; in one batch that holds them all, in their own order.
 
-    def __init__(self, num_nodes: int) -> None:
-        self.num_nodes = num_nodes
+    whole: every batch holds them all, whatever its size should be.
+    """
+
+    def __init__(self, num_nodes: int, *, whole: bool = False) -> None:
+        self.num_nodes, self.whole = num_nodes, whole
 
     def steps(self, batch_size: int) -> int:
         """How many batches one epoch has; a remainder of one node, which has no negatives, is left out."""
+        if self.whole:
+            return 1
         return max(1, -(-self.num_nodes // batch_size) - (self.num_nodes % batch_size == 1))
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[NodeBatch]:
         """One epoch."""
-        if batch_size >= self.num_nodes:
+        if self.whole or batch_size >= self.num_nodes:
             yield NodeBatch(torch.arange(self.num_nodes))
             return
         order = torch.randperm(self.num_nodes, generator=generator)

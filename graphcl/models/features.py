@@ -25,17 +25,20 @@ class Features(nn.Module):
         self.dense: Tensor | None
         self.register_buffer("dense", dense, persistent=False)
 
-    def times(self, linear: nn.Linear, node: Tensor | None = None) -> Tensor:
-        """`linear` of the rows of `node` [S] (all if None): [S, d]. The identity is never built: its rows are Wᵀ."""
+    def times(self, weight: Tensor, node: Tensor | None = None) -> Tensor:
+        """Rows `node` [S] (all if None) times `weight` [F, d]: [S, d]. The identity is never built: its rows are W."""
         if self.sparse is not None:
             if node is None:
-                return spmm(self.sparse, linear.weight.T) + linear.bias
+                return spmm(self.sparse, weight)
             rows, column = take_rows(self.sparse, node)
-            return spmm(rows, linear.weight.T[column]) + linear.bias
+            return spmm(rows, weight[column])
         if self.dense is not None:
-            table = self.dense if node is None else self.dense[node]
-            return F.linear(table, linear.weight, linear.bias)
-        return (linear.weight.T if node is None else F.embedding(node, linear.weight.T)) + linear.bias
+            return (self.dense if node is None else self.dense[node]) @ weight
+        return weight if node is None else F.embedding(node, weight)
+
+    def through(self, linear: nn.Linear, node: Tensor | None = None) -> Tensor:
+        """`linear` of the rows of `node` [S] (all if None): [S, d]."""
+        return self.times(linear.weight.T, node) + linear.bias
 
 
 def masked_features(table: Any, rate: float, generator: np.random.Generator) -> Any:

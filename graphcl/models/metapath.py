@@ -161,11 +161,11 @@ class MetaPathEmbedder(Embedder):
 
     def encode_type(self, name: str, node: Tensor | None = None) -> Tensor:
         """[S, d] features of some (all if None) nodes of a type in the common space."""
-        return F.elu(self.dropout(self.inputs.features[name].times(self.project_type[name], node)))
+        return F.elu(self.dropout(self.inputs.features[name].through(self.project_type[name], node)))
 
     def encode_target(self, features: Features, node: Tensor | None = None) -> Tensor:
         """[S, d] the target's own or masked features in the common space."""
-        return F.elu(self.dropout(features.times(self.project_type[self.inputs.target], node)))
+        return F.elu(self.dropout(features.through(self.project_type[self.inputs.target], node)))
 
     def gather(self, path: int, means: Mapping[int, Tensor]) -> Tensor:
         """[S, d] what the nodes meet along a path: the mean at each place, transformed by a matrix of its own."""

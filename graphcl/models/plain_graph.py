@@ -1,0 +1,53 @@
+"""One graph over the nodes to embed: what GRACE and DGI read, from a `Data` or through meta-paths of a `HeteroData`."""
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data, HeteroData
+
+from graphcl.data.hetero import scipy_features
+from graphcl.errors import InputError
+from graphcl.models.features import Features
+from graphcl.models.metapath_views import target_of
+from graphcl.ops import SparseMatrix, normalize
+from graphcl.views.metapath import MetaPath, path_counts
+from graphcl.views.pathsim import most_similar
+
+
+class PlainGraph(nn.Module):
+    """Features and an undirected graph with loops; the weights of its edges are 1."""
+
+    def __init__(self, data: Data | HeteroData, metapaths: tuple[str, ...], n_neighbors: int) -> None:
+        super().__init__()
+        if isinstance(data, HeteroData):
+            target = target_of(data)
+            self.num_nodes: int = data[target].num_nodes
+            edge_index = joined_by(data, metapaths, n_neighbors)
+            self.features = Features(scipy_features(data, target), self.num_nodes)
+        else:
+            self.num_nodes = int(data.num_nodes or 0)
+            edge_index = data.edge_index
+            self.features = Features(None if data.x is None else data.x.numpy(), self.num_nodes)
+        edge_index = torch.cat([edge_index, edge_index.flip(0)], 1)
+        keys = (edge_index[0] * self.num_nodes + edge_index[1])[edge_index[0] != edge_index[1]].unique()
+        loops = torch.arange(self.num_nodes).expand(2, -1)
+        edge_index = torch.cat([torch.stack([keys // self.num_nodes, keys % self.num_nodes]), loops], 1)
+        self.matrix = SparseMatrix.from_edges(
+            edge_index.int(), normalize(edge_index, self.num_nodes), shape=self.num_nodes
+        )
+
+    def thinned(self, rate: float, generator: torch.Generator) -> Tensor:
+        """[E] normalised weights of the matrix when each edge is dropped with probability `rate`; loops stay."""
+        row, column = self.matrix.edge_index
+        kept = torch.rand(self.matrix.num_edges, generator=generator, device=row.device) >= rate
+        return normalize(torch.stack([row, column]), self.num_nodes, (kept | (row == column)).to(self.matrix.value))
+
+
+def joined_by(data: HeteroData, metapaths: tuple[str, ...], n_neighbors: int) -> Tensor:
+    """[2, E] the pairs of target nodes that any of the paths joins; each node picks its most similar ones."""
+    if not metapaths:
+        raise InputError("metapaths: a graph of several node types needs at least one path to join its target nodes.")
+    found = []
+    for text in metapaths:
+        kept = most_similar(path_counts(data, MetaPath.parse(text, data)), n_neighbors or None).tocoo()
+        found.append(torch.stack([torch.from_numpy(kept.row).long(), torch.from_numpy(kept.col).long()]))
+    return torch.cat(found, 1)
