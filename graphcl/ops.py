@@ -216,6 +216,15 @@ def _silence_beta_warnings() -> None:
         torch.sparse_csr_tensor(offsets, offsets[:1], torch.ones(1), (1, 1))
 
 
+def refuse_second_derivative(name: str) -> None:
+    """Called at the head of a backward pass that cannot be differentiated: silence would give wrong numbers."""
+    if torch.is_grad_enabled():
+        raise InputError(
+            f"{name} can be differentiated once, but a second derivative was asked for (create_graph=True); "
+            f"write the step with spmm and edge_dot, or use the dense form of the objective"
+        )
+
+
 # Degrees and normalisation.
 
 

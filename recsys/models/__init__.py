@@ -1,6 +1,7 @@
 """Every recommender, by its name in YAML."""
 
 from recsys.models.base import Recommender
+from recsys.models.dccf import DCCF
 from recsys.models.gru4rec import GRU4Rec
 from recsys.models.icsrec import ICSRec
 from recsys.models.lightgcn import LightGCN
@@ -20,6 +21,7 @@ MODELS: dict[str, type[Recommender]] = {
     "sgl": SGL,
     "simgcl": SimGCL,
     "xsimgcl": XSimGCL,
+    "dccf": DCCF,
     # sequences
     "gru4rec": GRU4Rec,
     "sasrec": SASRec,

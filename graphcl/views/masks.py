@@ -1,0 +1,74 @@
+"""Learnable masks of interactions: weights of edges that gradients flow through.
+
+A mask is a callable `(edge_index [2, E], h [N, d]) -> weight [E]`. The cosine mask of DCCF also comes fused with the
+propagation that it weighs, `cosine_propagation`, which stores nothing of size [E, d].
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from graphcl.errors import InputError
+from graphcl.ops import SparseMatrix, edge_dot, refuse_second_derivative, segment_reduce, spmm
+
+
+def cosine_mask(matrix: SparseMatrix, h: Tensor) -> Tensor:
+    r"""$(1 + \cos(h_i, h_j)) / 2$ for every entry of `matrix`: [N, d] -> [E] (DCCF, eq. 8; Ren et al., SIGIR 2023).
+
+    Norms are kept above 1e-12, so that a zero row has the weight 1/2.
+    """
+    unit = F.normalize(h, dim=1)
+    return (1 + edge_dot(matrix, unit, unit)) / 2
+
+
+def adaptive_mask(matrix: SparseMatrix, h: Tensor) -> Tensor:
+    """`cosine_mask` with every row divided by its sum (a row without weight stays zero): [N, d] -> [E]."""
+    weight = cosine_mask(matrix, h)
+    return weight * _reciprocal(segment_reduce(weight, matrix.crow)).index_select(0, matrix.row)
+
+
+def cosine_propagation(matrix: SparseMatrix, h: Tensor, x: Tensor) -> Tensor:
+    r"""$\sum_j w_{ij} x_j / \sum_j w_{ij}$ with $w$ the cosine mask of `h`: [N, d], [N, e] -> [N, e].
+
+    Equal to `spmm(matrix, x, adaptive_mask(matrix, h))`, in half its passes over the edges: the mask is symmetric, so
+    that neither its transpose nor a gradient of single directions is needed. `matrix` gives the pattern, which must be
+    symmetric. Gradients reach `h` and `x`, once.
+    """
+    if not matrix.has_symmetric_pattern:
+        raise InputError("cosine_propagation: the graph must hold both directions of every edge")
+    result: Tensor = _CosinePropagation.apply(matrix, F.normalize(h, dim=1), x)
+    return result
+
+
+class _CosinePropagation(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, matrix: SparseMatrix, unit: Tensor, x: Tensor) -> Tensor:
+        unit, x = unit.detach(), x.detach()
+        weight = edge_dot(matrix, unit, unit).add_(1).mul_(0.5)
+        share = _reciprocal(segment_reduce(weight, matrix.crow)).unsqueeze(1)
+        out = spmm(matrix, x, weight).mul_(share)
+        ctx.matrix = matrix
+        ctx.save_for_backward(unit, x, weight, share, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+        refuse_second_derivative("cosine_propagation")
+        unit, x, weight, share, out = ctx.saved_tensors
+        scaled = gradients[0] * share
+        by_unit = by_x = None
+        if ctx.needs_input_grad[2]:
+            by_x = spmm(ctx.matrix, scaled, weight)
+        if ctx.needs_input_grad[1]:
+            # Both directions of an edge in one product: g'_i . x_j + g'_j . x_i - q_i - q_j with q = g' . out.
+            q, one = (scaled * out).sum(1, keepdim=True), torch.ones_like(share)
+            both = edge_dot(ctx.matrix, torch.cat([scaled, x, -q, one], 1), torch.cat([x, scaled, one, -q], 1))
+            by_unit = spmm(ctx.matrix, unit, both.mul_(0.5))
+        return None, by_unit, by_x
+
+
+def _reciprocal(total: Tensor) -> Tensor:
+    """1 / total, and 0 where nothing was summed."""
+    return torch.where(total > 0, 1 / torch.where(total > 0, total, 1.0), 0.0)
