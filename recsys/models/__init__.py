@@ -5,6 +5,7 @@ from recsys.models.dccf import DCCF
 from recsys.models.gru4rec import GRU4Rec
 from recsys.models.icsrec import ICSRec
 from recsys.models.lightgcn import LightGCN
+from recsys.models.mclrec import MCLRec
 from recsys.models.mf import MF
 from recsys.models.popularity import Popularity
 from recsys.models.sasrec import SASRec
@@ -26,4 +27,5 @@ MODELS: dict[str, type[Recommender]] = {
     "gru4rec": GRU4Rec,
     "sasrec": SASRec,
     "icsrec": ICSRec,
+    "mclrec": MCLRec,
 }
