@@ -25,9 +25,9 @@ class OwnData:
     """The reader's kind and keys; its `path` is a file, or a file for each of train, test and (maybe) valid."""
     name: str = "own data"
     """What tables call it."""
-    filters: tuple[Mapping[str, Any], ...] = ()
-    """What is filtered before the split."""
-    split: Mapping[str, Any] | None = None
+    filters: tuple[str | Mapping[str, Any], ...] = ()
+    """What is filtered before the split: kinds, or kinds with keys."""
+    split: str | Mapping[str, Any] | None = None
     """How it is divided; by default as released where there are parts, else 8 : 1 : 1 of each user's events."""
     expect: Counts = field(default_factory=Counts)
     """What must be there after the filters."""
@@ -37,12 +37,12 @@ def load_split(
     dataset: str | Mapping[str, Any],
     *,
     split: str | Mapping[str, Any] | None = None,
-    filters: Sequence[Mapping[str, Any]] | None = None,
+    filters: Sequence[str | Mapping[str, Any]] | None = None,
 ) -> Split:
     """The three parts of a data set, checked against leaks and, for entries of datasets.yaml, against their counts.
 
     dataset: a name in datasets.yaml, or a description of your own files (the keys of `OwnData`).
-    split: a split's kind and keys, or the name of one of the entry's splits, in place of the default.
+    split: in place of the default: a kind, a kind with keys, or the name of one of the entry's splits.
     filters: kinds and keys, in place of those of the data set; [] for none.
 
     Raises:
@@ -65,11 +65,9 @@ def load_split(
 
 
 def load_own(
-    data: OwnData, split: str | Mapping[str, Any] | None, filters: Sequence[Mapping[str, Any]] | None
+    data: OwnData, split: str | Mapping[str, Any] | None, filters: Sequence[str | Mapping[str, Any]] | None
 ) -> Split:
     """The three parts of own files."""
-    if isinstance(split, str):
-        raise InputError(f"split: {split!r} is a name, which only entries of datasets.yaml have; write {{kind: ...}}")
     tree = dict(data.reader)
     path = tree.pop("path", None)
     if not isinstance(path, str | Path | Mapping):
@@ -87,7 +85,10 @@ def load_own(
 
 
 def divide(
-    name: str, events: Interactions | Released, filters: Sequence[Mapping[str, Any]], rule: Mapping[str, Any]
+    name: str,
+    events: Interactions | Released,
+    filters: Sequence[str | Mapping[str, Any]],
+    rule: str | Mapping[str, Any],
 ) -> tuple[Split, Interactions]:
     """(the split with its protocol in words, the events that were divided)."""
     wanted = [chosen(FILTERS, tree, f"filters[{position}]") for position, tree in enumerate(filters)]
@@ -111,12 +112,13 @@ def choose_split(name: str, entry: Entry, split: str | Mapping[str, Any] | None)
     if split is None:
         return next(iter(entry.splits.values()))
     if isinstance(split, str):
-        if split not in entry.splits:
-            raise InputError(f"split: {name} has no split {split!r}{suggest(split, entry.splits)}")
-        return entry.splits[split]
+        if split in entry.splits:
+            return entry.splits[split]
+        if split not in SPLITS:
+            raise InputError(f"split: {name} has no split {split!r}{suggest(split, [*entry.splits, *SPLITS])}")
     wanted = chosen(SPLITS, split, "split")
     known = (named for named in entry.splits.values() if chosen(SPLITS, named.rule, name) == wanted)
-    return next(known, NamedSplit(rule=split))
+    return next(known, NamedSplit(rule={"kind": split} if isinstance(split, str) else split))
 
 
 def load_events(name: str, entry: Entry) -> Interactions | Released:

@@ -43,11 +43,12 @@ def audit(split: Split, order: Literal["user", "global"] | None = None) -> Audit
             or valid, or training lies behind the test.
     """
     refuse_trivial(split)
-    repeats = int((overlap(split.train, split.test) | overlap(split.valid, split.test)).sum())
+    train, valid = keys(split.train).sort().values, keys(split.valid).sort().values
+    in_train, in_valid = among(keys(split.test), train), among(keys(split.test), valid)
     if order is None:
-        for part, name in ((split.train, "train"), (split.valid, "valid")):
-            refuse_overlap(part, split.test, name, "test")
-        refuse_overlap(split.train, split.valid, "train", "valid")
+        refuse_overlap(split.test, in_train, "train", "test")
+        refuse_overlap(split.test, in_valid, "valid", "test")
+        refuse_overlap(split.valid, among(keys(split.valid), train), "train", "valid")
     elif split.train.time is not None:
         refuse_future(split.train, split.valid, order, "train", "valid")
         refuse_future(split.train, split.test, order, "train", "test")
@@ -58,7 +59,7 @@ def audit(split: Split, order: Literal["user", "global"] | None = None) -> Audit
         cold_users=int((~torch.isin(users, occurring(split.train.user))).sum()),
         test_items=len(items),
         cold_items=int((~torch.isin(items, occurring(split.train.item))).sum()),
-        repeats=repeats,
+        repeats=int((in_train | in_valid).sum()),
     )
 
 
@@ -78,9 +79,8 @@ def refuse_trivial(split: Split) -> None:
             raise InputError(f"the {name} part is empty; raise its share in 'split', or filter less")
 
 
-def refuse_overlap(early: Interactions, late: Interactions, early_name: str, late_name: str) -> None:
-    """Raise `InputError` if a pair of `late` is in `early`."""
-    shared = overlap(early, late)
+def refuse_overlap(late: Interactions, shared: Tensor, early_name: str, late_name: str) -> None:
+    """Raise `InputError` if an event of `late` is `shared` [late] with an earlier part."""
     if bool(shared.any()):
         row = int(shared.nonzero()[0])
         raise InputError(
@@ -107,10 +107,16 @@ def refuse_future(early: Interactions, late: Interactions, order: str, early_nam
         )
 
 
-def overlap(early: Interactions, late: Interactions) -> Tensor:
-    """[late] bool: whose pair of user and item is in `early`."""
-    known = early.user * early.num_items + early.item
-    return torch.isin(late.user * late.num_items + late.item, known)
+def keys(events: Interactions) -> Tensor:
+    """[n] one number for each pair of user and item."""
+    return events.user * events.num_items + events.item
+
+
+def among(wanted: Tensor, known: Tensor) -> Tensor:
+    """[wanted] bool: which keys are in `known`, which is sorted."""
+    if not len(known):
+        return torch.zeros_like(wanted, dtype=torch.bool)
+    return known[torch.searchsorted(known, wanted).clamp(max=len(known) - 1)] == wanted
 
 
 def occurring(ids: Tensor) -> Tensor:
