@@ -110,13 +110,20 @@ class Outcome:
 
 def layouts() -> dict[str, Layout]:
     """The layouts that are known, in the order in which they are tried."""
-    from benchmarks import conformance_dccf, conformance_icsrec, conformance_losses, conformance_meow
+    from benchmarks import (
+        conformance_dccf,
+        conformance_icsrec,
+        conformance_losses,
+        conformance_mclrec,
+        conformance_meow,
+    )
 
     return {
         "losses": conformance_losses,
         "meow": conformance_meow,
         "dccf": conformance_dccf,
         "icsrec": conformance_icsrec,
+        "mclrec": conformance_mclrec,
     }
 
 
