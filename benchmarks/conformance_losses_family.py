@@ -1,6 +1,8 @@
 """The golden cases of the InfoNCE family, each as the call of `graphcl.objectives` that a reader would write."""
 
 # ruff: noqa: D103 -- the name of a case is its documentation
+from typing import Unpack
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -32,6 +34,7 @@ from graphcl.objectives import (
     one_to_one,
     within,
 )
+from graphcl.objectives.contrast import Options
 
 
 def ntxent(g: Inputs) -> Tensor:
@@ -49,7 +52,7 @@ def dcl(g: Inputs) -> Tensor:
 
 
 def dclw(g: Inputs) -> Tensor:
-    return DCLW(g.hyper["temperature"], sigma=g.hyper["sigma"])(g["x0"], g["x1"])
+    return _dclw(g)(g["x0"], g["x1"])
 
 
 def dcl_oneway(g: Inputs) -> Tensor:
@@ -57,10 +60,12 @@ def dcl_oneway(g: Inputs) -> Tensor:
 
 
 def dclw_oneway(g: Inputs) -> Tensor:
-    loss = DCLW(
-        g.hyper["temperature"], sigma=g.hyper["sigma"], similarity=dot, pairing=first_across_and_within, detach=()
-    )
-    return loss(g["z1"], g["z2"])
+    return _dclw(g, similarity=dot, pairing=first_across_and_within)(g["z1"], g["z2"])
+
+
+def _dclw(g: Inputs, **options: Unpack[Options]) -> DCLW:
+    options["detach"] = ["positive_weight"] if g.hyper["weights"] == "detached" else []
+    return DCLW(g.hyper["temperature"], sigma=g.hyper["sigma"], **options)
 
 
 def infonce_selfrec(g: Inputs) -> Tensor:
@@ -98,11 +103,15 @@ def infonce_icsrec(g: Inputs) -> Tensor:
 
 def infonce_meow(g: Inputs) -> Tensor:
     clusters = torch.stack([g[f"c{k}"] for k in range(len(g.hyper["num_clusters"]))])
+    if clusters.max(1).values.ge(torch.tensor(g.hyper["num_clusters"])).any():
+        raise ValueError("a cluster id is not below num_clusters")
     return WeightedInfoNCE(g.hyper["tau"], similarity=dot)(g["za"], g["z"], clusters)
 
 
 def protonce_meow(g: Inputs) -> Tensor:
     loss = ProtoNCE(balanced=True, similarity=dot)
+    if [len(g[f"p{k}"]) for k in range(len(g.hyper["num_clusters"]))] != g.hyper["num_clusters"]:
+        raise ValueError("num_clusters does not count the prototypes")
     terms = [loss(g["z"], g[f"p{k}"], g[f"c{k}"], g[f"d{k}"]) for k in range(len(g.hyper["num_clusters"]))]
     return torch.stack(terms).mean()
 
@@ -114,20 +123,27 @@ def infonce_adameow(g: Inputs) -> Tensor:
     return AdaptiveInfoNCE(net, g.hyper["tau"], similarity=dot)(g["za"], g["z"])
 
 
+def edges(mask: Tensor) -> Edges:
+    """A dense 0/1 mask as a list of pairs."""
+    if not ((mask == 0) | (mask == 1)).all():
+        raise ValueError("a mask of positives holds something else than 0 and 1")
+    return Edges(mask.nonzero().T, *mask.shape)
+
+
 def heco(g: Inputs) -> Tensor:
     loss = InfoNCE(g.hyper["tau"], numerator="lse", denominator=All(1e-8))
-    positives = Edges(g["pos"].nonzero().T, *g["pos"].shape)
+    positives = edges(g["pos"])
     there, back = loss(g["z1"], g["z2"], positives=positives), loss(g["z2"], g["z1"], positives=positives)
     return g.hyper["lam"] * there + (1 - g.hyper["lam"]) * back
 
 
 def pygcl_infonce(g: Inputs) -> Tensor:
-    positives = Edges(g["pos"].nonzero().T, *g["pos"].shape)
+    positives = edges(g["pos"])
     return InfoNCE(g.hyper["tau"])(g["a"], g["s"], positives=positives, weight=g["pos"] + g["neg"])
 
 
 def pygcl_infonce_sp(g: Inputs) -> Tensor:
-    positives = Edges(g["pos"].nonzero().T, *g["pos"].shape)
+    positives = edges(g["pos"])
     return InfoNCE(g.hyper["tau"], numerator="lse")(g["a"], g["s"], positives=positives)
 
 
@@ -176,17 +192,24 @@ def soft_contrastive(g: Inputs) -> Tensor:
     label = F.normalize(g["label_emb"])[g["labels"]]
     target = torch.softmax(label @ label.T / g.hyper["soft_label_temperature"], 1)
     loss = InfoNCE(g.hyper["temperature"])
+    share = _share(g)
     positives = Soft(lambda rows: target[rows], *target.shape)
-    return (loss(g["a"], g["b"], positives=positives) + loss(g["b"], g["a"], positives=positives)) / 2
+    there, back = loss(g["a"], g["b"], positives=positives), loss(g["b"], g["a"], positives=positives)
+    return share * there + (1 - share) * back
+
+
+def _share(g: Inputs) -> float:
+    return 0.5 if g.hyper["symmetric"] else 1.0
 
 
 def hard_contrastive(g: Inputs) -> Tensor:
-    loss = InfoNCE(g.hyper["temperature"], direction_weight=0.5)
+    loss = InfoNCE(g.hyper["temperature"], direction_weight=_share(g))
     return loss(g["a"], g["b"], positives=Labels(g["labels"], g["labels"]))
 
 
 def hard_negative(g: Inputs) -> Tensor:
-    return HardNegativeInfoNCE(g.hyper["temperature"], beta=1.0, tau_plus=g.hyper["tau_plus"])(g["a"], g["b"])
+    beta = float(str(g.hyper["beta"]).split()[0])  # the file adds its unit in words
+    return HardNegativeInfoNCE(g.hyper["temperature"], beta=beta, tau_plus=g.hyper["tau_plus"])(g["a"], g["b"])
 
 
 def hcl(g: Inputs) -> Tensor:

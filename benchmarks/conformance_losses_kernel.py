@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.conformance_losses import Inputs, Loss
+from benchmarks.conformance_losses_family import edges
 from graphcl.objectives import (
     Contrast,
     Edges,
@@ -37,8 +38,7 @@ def mclrec_regulariser(g: Inputs) -> Tensor:
 
 
 def pygcl_jsd(g: Inputs) -> Tensor:
-    positives = Edges(g["pos"].nonzero().T, *g["pos"].shape)
-    negative = g["neg"]
+    positives, negative = edges(g["pos"]), g["neg"]
     return jsd(g["a"], g["s"], positives=positives, negatives=lambda rows, cols: negative[rows, cols])
 
 
