@@ -1,12 +1,15 @@
 """Everything that datasets.yaml records, against the files, where they are at hand (GRAPHCL_DATA)."""
 
 import hashlib
+import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
 
-from recsys.data.catalog import load_split, verify
+from recsys.data.catalog import load_events, load_split, read_source, verify
 from recsys.data.entries import catalogue, find_entry
 from recsys.data.fetch import present
 
@@ -76,6 +79,53 @@ def test_parts_are_the_authors_parts(name):
         assert key(split.train + split.valid) == train
     else:
         assert (key(split.train), key(split.valid)) == (train, valid)
+
+
+def write_lists(path, part):
+    """One user a line, as LightGCN's repositories have it."""
+    rows = np.flatnonzero(np.diff(part.user.numpy(), prepend=-1))
+    pieces = np.split(part.item.numpy(), rows[1:])
+    lines = (
+        f"{user} {' '.join(map(str, items))}\n" for user, items in zip(part.user[rows].tolist(), pieces, strict=True)
+    )
+    path.write_text("".join(lines))
+
+
+def write_table(path, part, *, first_id, separator):
+    """A row for each event, with a weight, as SELFRec's repositories have it."""
+    frame = pd.DataFrame({"user": part.user.numpy() + first_id, "item": part.item.numpy() + first_id, "weight": 1})
+    frame.to_csv(path, sep=separator, header=False, index=False)
+
+
+def write_matrix(path, part):
+    """A COO matrix, as SSLRec has it."""
+    shape = part.num_users, part.num_items
+    path.write_bytes(pickle.dumps(sp.coo_matrix((np.ones(len(part)), (part.user.numpy(), part.item.numpy())), shape)))
+
+
+@pytest.mark.parametrize("name", [name for name, entry in catalogue().items() if "released" in entry.splits])
+def test_the_public_form_leads_to_the_same_content(name, tmp_path):
+    need(name)
+    entry = find_entry(name)
+    events, public = load_events(name, entry), entry.sources[1]
+    reader = dict(public.reader)
+    for part, file in reader["path"].items():
+        if reader["kind"] == "lightgcn_text":
+            write_lists(tmp_path / file, getattr(events, part))
+        elif reader["kind"] == "table":
+            first_id = reader.get("first_id", 0)
+            write_table(tmp_path / file, getattr(events, part), first_id=first_id, separator=reader["separator"])
+        else:
+            write_matrix(tmp_path / file, getattr(events, part))
+    read_source(name, entry, public, {file: tmp_path / file for file in public.files})
+
+
+def test_the_public_form_of_movielens_leads_to_the_same_content(tmp_path):
+    need("ml-100k")
+    entry = find_entry("ml-100k")
+    lines = present("ml-100k", entry.sources[0])["ml-100k.inter"].read_text().splitlines(keepends=True)
+    (tmp_path / "u.data").write_text("".join(lines[1:]))
+    read_source("ml-100k", entry, entry.sources[1], {"u.data": tmp_path / "u.data"})
 
 
 def test_two_copies_of_gowalla_agree():
