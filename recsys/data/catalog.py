@@ -64,6 +64,21 @@ def load_split(
     return result
 
 
+def split_interactions(
+    events: Interactions | Released,
+    *,
+    split: str | Mapping[str, Any] = "ratio",
+    filters: Sequence[str | Mapping[str, Any]] = (),
+    name: str = "own data",
+) -> Split:
+    """The three parts of interactions that are in memory, filtered and checked as `load_split` does.
+
+    Raises:
+        InputError: with one sentence for each mistake in the description or the data.
+    """
+    return divide(name, events, filters, split)[0]
+
+
 def load_own(
     data: OwnData, split: str | Mapping[str, Any] | None, filters: Sequence[str | Mapping[str, Any]] | None
 ) -> Split:

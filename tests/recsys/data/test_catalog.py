@@ -1,15 +1,18 @@
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
 from graphcl.errors import InputError
 from recsys.data import entries, fetch
-from recsys.data.catalog import content_of, files, load_events, load_split
+from recsys.data.catalog import content_of, files, load_events, load_split, split_interactions
 from recsys.data.entries import catalogue, catalogue_path, find_entry
+from recsys.data.interactions import Interactions, Released
 
 ROOT = Path(__file__).parents[3]
 
@@ -42,6 +45,15 @@ def test_own_filters_and_splits(csv):
     assert load_split(data, filters=[]).train.num_users == 30
     assert len(load_split(data, split={"kind": "global_time", "valid": 0.2, "test": 0.2}).test) == 36
     assert load_split({**data, "split": "leave_one_out"}).digest == split.digest
+
+
+def test_interactions_in_memory_are_divided_as_files_are(csv):
+    events = Interactions.from_dataframe(pd.read_csv(csv["path"]), time="time", value="stars")
+    split = split_interactions(events, split="leave_one_out", filters=["k_core"], name="mine")
+    assert split.digest == load_split({"reader": csv, "split": "leave_one_out", "filters": ["k_core"]}).digest
+    assert split.protocol["dataset"] == "mine"
+    released = split_interactions(Released(split.train, split.test, split.valid), split="as_released")
+    assert released.digest == split.digest
 
 
 def test_expected_counts_are_checked(csv):
@@ -219,19 +231,16 @@ def test_the_catalogue_is_that_of_the_checkout_and_goes_into_the_wheel():
 
 @pytest.mark.slow
 def test_a_wheel_finds_its_catalogue(tmp_path):
-    build = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "--no-build-isolation",
-        "-q",
-        "-w",
-        str(tmp_path),
-        str(ROOT),
-    ]
-    subprocess.run(build, check=True, timeout=300)
+    # a copy is built, for setuptools would leave a build folder in the checkout
+    for name in ("graphcl", "recsys"):
+        shutil.copytree(
+            ROOT / name, tmp_path / "tree" / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for name in ("setup.cfg", "pyproject.toml", "datasets.yaml", "README.md"):
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, tmp_path / "tree" / name)
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(tmp_path), "."]
+    subprocess.run(build, cwd=tmp_path / "tree", check=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
