@@ -139,7 +139,7 @@ class Golden:
         }
         model = ICSRec(train, ICSRec.Config(**keys)).to(self.dtype)
         official.adopt(model)
-        model.centroids.copy_(self["centroids_raw"])
+        model.intents.centroids.copy_(self["centroids_raw"])
         return model
 
     def batch(self) -> Partners:
@@ -162,10 +162,10 @@ def check_encoder(archive: Archive, encoder: str, dtype: torch.dtype) -> Iterato
         state = model.encode(history)
         name = f"h{number}_all"
         yield Check(name, archive[f"{encoder}/{name}"][:, -1], state)
-        yield golden.check(f"intent_id_{number}", assign(state.detach(), model.centroids)[0])
+        yield golden.check(f"intent_id_{number}", assign(state.detach(), model.intents.centroids)[0])
     first = model.encode(batch.history)
     yield golden.check("logits1", golden.official_order((first @ model.items.weight.T).T).T)
-    yield golden.check("prototypes", F.normalize(model.centroids, dim=1))
+    yield golden.check("prototypes", F.normalize(model.intents.centroids, dim=1))
 
 
 def check_losses(archive: Archive, encoder: str, dtype: torch.dtype) -> Iterator[Check]:
@@ -180,7 +180,7 @@ def check_losses(archive: Archive, encoder: str, dtype: torch.dtype) -> Iterator
         yield golden.check(f"cicl_{tag}", terms["coarse"] / config.coarse_weight)
         yield golden.check(f"ficl_{tag}", terms["fine"] / config.fine_weight)
         for number, history in ((1, batch.history), (2, batch.partner)):
-            yield golden.check(f"ficl{number}_{tag}", model.to_intent(model.encode(history)))
+            yield golden.check(f"ficl{number}_{tag}", model.intents(model.encode(history)))
         yield golden.check(f"joint_{tag}", total(terms))
         twice = golden.model(similarity=similarity, mask_false_negatives=mask, separate_passes=True)
         yield golden.check(f"joint_{tag}", total(twice(batch, "all")))
@@ -213,7 +213,7 @@ def check_training(archive: Archive, encoder: str, dtype: torch.dtype) -> Iterat
         curve.append(torch.stack([*(terms[name].detach() / w for name, w in weights.items()), total(terms).detach()]))
         with torch.no_grad():
             states = (model.encode(rows) for rows in (batch.history, batch.partner))
-            ids.append(torch.stack([assign(state, model.centroids)[0] for state in states]))
+            ids.append(torch.stack([assign(state, model.intents.centroids)[0] for state in states]))
         optimizer.zero_grad()
         total(terms).backward()
         optimizer.step()

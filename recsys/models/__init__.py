@@ -1,8 +1,11 @@
 """Every recommender, by its name in YAML."""
 
 from recsys.models.base import Recommender
+from recsys.models.cl4srec import CL4SRec
 from recsys.models.dccf import DCCF
+from recsys.models.duorec import DuoRec
 from recsys.models.gru4rec import GRU4Rec
+from recsys.models.iclrec import ICLRec
 from recsys.models.icsrec import ICSRec
 from recsys.models.lightgcn import LightGCN
 from recsys.models.mclrec import MCLRec
@@ -26,6 +29,9 @@ MODELS: dict[str, type[Recommender]] = {
     # sequences
     "gru4rec": GRU4Rec,
     "sasrec": SASRec,
+    "cl4srec": CL4SRec,
+    "duorec": DuoRec,
+    "iclrec": ICLRec,
     "icsrec": ICSRec,
     "mclrec": MCLRec,
 }

@@ -17,15 +17,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from graphcl.cluster import assign, kmeans
-from graphcl.errors import InputError
 from graphcl.objectives import NTXent, cosine, dot
 from graphcl.ranges import Count, Positive, Weight
 from recsys.data.interactions import Interactions
+from recsys.models.intents import Intents
 from recsys.models.sequence import SequenceRecommender
 from recsys.sequences.intents import Pairing, Partners, PartnerSampler
 
@@ -85,14 +82,19 @@ class ICSRec(SequenceRecommender):
         """Whether k-means continues from the centroids of the epoch before."""
 
     config: Config
-    centroids: Tensor
-    clustered: Tensor
 
     def __init__(self, train: Interactions, config: Config) -> None:
         super().__init__(train, config)
-        self.register_buffer("centroids", torch.zeros(config.n_intents, config.embedding_size))
-        self.register_buffer("clustered", torch.zeros((), dtype=torch.bool))
         self.contrast = NTXent(config.temperature, similarity=dot if config.similarity == "dot" else cosine)
+        self.intents = Intents(
+            config.n_intents,
+            config.embedding_size,
+            self.contrast,
+            mask_false_negatives=config.mask_false_negatives,
+            n_init=config.n_init,
+            max_iter=config.max_iter,
+            warm_start=config.warm_start,
+        )
 
     def sampler(self) -> PartnerSampler:
         """Every beginning of a history, with a partner."""
@@ -100,31 +102,15 @@ class ICSRec(SequenceRecommender):
         sampler = PartnerSampler(
             self.histories, self.num_items, config.max_length, negatives=self.negatives, pairing=config.pairing
         )
-        if config.fine_weight and sampler.num_samples < config.n_intents:
-            raise InputError(
-                f"n_intents: {config.n_intents} clusters need as many subsequences, the training data has "
-                f"{sampler.num_samples}; choose fewer, or fine_weight: 0"
-            )
+        if config.fine_weight:
+            self.intents.refuse_fewer(sampler.num_samples, "subsequences")
         return sampler
 
     def begin_epoch(self, sampler: PartnerSampler) -> None:  # type: ignore[override]
         """Cluster the states of all subsequences."""
-        if not self.config.fine_weight:
-            return
-        states = self.items.weight.new_empty(sampler.num_samples, self.config.embedding_size)
-        for rows, history in sampler.inputs_by_length(PASS_SIZE):
-            states[rows.to(self.device)] = self.encode(history.to(self.device))
-        start = self.centroids if self.config.warm_start and bool(self.clustered) else None
-        found = kmeans(
-            states,
-            self.config.n_intents,
-            generator=self.generator,
-            init=start,
-            n_init=self.config.n_init,
-            max_iter=self.config.max_iter,
-        )
-        self.centroids.copy_(found.centroids)
-        self.clustered.fill_(True)
+        if self.config.fine_weight:
+            histories = (history.to(self.device) for history in sampler.inputs_by_length(PASS_SIZE))
+            self.intents.find((self.encode(history) for history in histories), self.generator)
 
     def forward(self, batch: Partners, phase: str) -> dict[str, Tensor]:
         """`next_item`, `coarse` and `fine`, each a mean over its rows (the fine term: the sum of two means)."""
@@ -136,11 +122,5 @@ class ICSRec(SequenceRecommender):
             group = batch.target if config.mask_false_negatives else None
             terms["coarse"] = config.coarse_weight * self.contrast(here, there, group=group)
         if config.fine_weight:
-            terms["fine"] = config.fine_weight * (self.to_intent(here) + self.to_intent(there))
+            terms["fine"] = config.fine_weight * (self.intents(here) + self.intents(there))
         return terms
-
-    def to_intent(self, state: Tensor) -> Tensor:
-        """Contrast each state [B, d] with its nearest intent; the mean over 2 B anchors."""
-        nearest, _ = assign(state.detach(), self.centroids)
-        group = nearest if self.config.mask_false_negatives else None
-        return self.contrast(state, F.normalize(self.centroids, dim=1)[nearest], group=group)

@@ -26,6 +26,7 @@ from recsys.data.interactions import Interactions
 from recsys.data.ragged import Ragged
 from recsys.models.sequence import SequenceRecommender
 from recsys.sequences.augment import Crop, Mask, Reorder
+from recsys.sequences.sampler import PrefixSampler
 from recsys.sequences.views import Viewed, ViewSampler
 
 
@@ -92,7 +93,8 @@ class MCLRec(SequenceRecommender):
         config = self.config
         mask = Mask(self.padding_id, config.mask_ratio)
         edits = (Crop(config.crop_ratio), mask, Reorder(config.reorder_ratio))
-        return ViewSampler(self.histories, self.num_items, config.max_length, edits, negatives=self.negatives)
+        samples = PrefixSampler(self.histories, self.num_items, config.max_length, negatives=self.negatives)
+        return ViewSampler(samples, edits)
 
     def learns(self, phase: str) -> Iterable[nn.Parameter]:
         """The encoder with its items, or the augmenters, or everything."""

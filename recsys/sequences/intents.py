@@ -105,8 +105,6 @@ class PartnerSampler:
             partner = self.samples.inputs(self.partner(rows, generator))
             yield Partners(*self.samples.take(rows, generator), partner)
 
-    def inputs_by_length(self, batch_size: int) -> Iterator[tuple[Tensor, Ragged]]:
-        """Every sample [b] and what it reads, short ones first: for a pass over all that computes no padding."""
-        length = self.samples.prefixes.stop - self.samples.prefixes.start
-        for rows in torch.argsort(length, stable=True).split(batch_size):
-            yield rows, self.samples.inputs(rows)
+    def inputs_by_length(self, batch_size: int) -> Iterator[Ragged]:
+        """What every sample reads, short ones first: for a pass over all that computes no padding."""
+        return self.samples.inputs_by_length(batch_size)

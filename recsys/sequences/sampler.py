@@ -102,6 +102,11 @@ class PrefixSampler:
         """What the named samples [B] read."""
         return self.histories.slice(self.prefixes.start[rows], self.prefixes.stop[rows])
 
+    def inputs_by_length(self, batch_size: int) -> Iterator[Ragged]:
+        """What every sample reads, short ones first: for a pass over all that computes no padding."""
+        for rows in torch.argsort(self.prefixes.stop - self.prefixes.start, stable=True).split(batch_size):
+            yield self.inputs(rows)
+
 
 class UserSampler:
     """Each user is one row, and every item but the first a target (the training of SASRec's authors).
@@ -116,6 +121,16 @@ class UserSampler:
         refuse_nothing(self.user)
         self.stop = histories.offsets[1:][self.user]
         self.start = torch.maximum(histories.offsets[:-1][self.user], self.stop - max_length - 1)
+
+    @property
+    def num_samples(self) -> int:
+        """How many users there are to learn from."""
+        return self.user.numel()
+
+    def inputs_by_length(self, batch_size: int) -> Iterator[Ragged]:
+        """What every user's row reads, short ones first: for a pass over all that computes no padding."""
+        for rows in torch.argsort(self.stop - self.start, stable=True).split(batch_size):
+            yield self.histories.slice(self.start[rows], self.stop[rows] - 1)
 
     def steps(self, batch_size: int) -> int:
         """Batches per epoch; the last may be smaller."""

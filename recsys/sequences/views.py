@@ -9,7 +9,7 @@ from torch import Tensor
 from graphcl.errors import InputError
 from recsys.data.ragged import Ragged
 from recsys.sequences.augment import Edit
-from recsys.sequences.sampler import PrefixSampler
+from recsys.sequences.sampler import PrefixSampler, UserSampler
 
 UNCHANGED = -1
 
@@ -71,9 +71,9 @@ class Viewed(NamedTuple):
     history: Ragged
     """B rows of items, oldest first."""
     target: Tensor
-    """[B] int64."""
+    """[B] after the whole row, or [n] after each of its items."""
     negative: Tensor
-    """[B, k] items unknown to the user; k is 0 where the loss needs none."""
+    """[B, k] or [n, k] items unknown to the user; k is 0 where the loss needs none."""
     first: Ragged
     """B rows."""
     second: Ragged
@@ -81,12 +81,10 @@ class Viewed(NamedTuple):
 
 
 class ViewSampler:
-    """Every beginning of a history, with two views of it that are drawn anew in each epoch."""
+    """The samples of another sampler, each with two views that are drawn anew in each epoch."""
 
-    def __init__(
-        self, histories: Ragged, num_items: int, max_length: int, edits: Sequence[Edit], *, negatives: int = 0
-    ) -> None:
-        self.samples, self.edits = PrefixSampler(histories, num_items, max_length, negatives=negatives), edits
+    def __init__(self, samples: PrefixSampler | UserSampler, edits: Sequence[Edit]) -> None:
+        self.samples, self.edits = samples, edits
 
     def steps(self, batch_size: int) -> int:
         """Batches per epoch; the last may be smaller."""

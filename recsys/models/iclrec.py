@@ -1,0 +1,121 @@
+"""ICLRec: intent contrastive learning for sequential recommendation (Chen et al., WWW 2022, arXiv 2202.02519).
+
+Deviations: the contrast of views compares the means of their states (the authors' code flattens all positions, padding
+included, which needs a fixed length); k-means starts from the centroids of the epoch before (`warm_start`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor
+
+from graphcl.objectives import NTXent, dot
+from graphcl.ranges import Count, Dropout, Positive, Weight
+from recsys.data.interactions import Interactions
+from recsys.data.ragged import Ragged
+from recsys.models.intents import Intents
+from recsys.models.sequence import SequenceRecommender
+from recsys.sequences.augment import Crop, Mask, Reorder
+from recsys.sequences.sampler import UserSampler
+from recsys.sequences.views import Viewed, ViewSampler
+
+PASS_SIZE = 2048
+"""Histories encoded at a time in the pass before k-means."""
+
+
+class ICLRec(SequenceRecommender):
+    """Views of a user are alike, and like the intent that k-means finds for the user."""
+
+    suggested: ClassVar[dict[str, Any]] = {
+        "train_batch_size": 256,
+        "learning_rate": 1e-3,
+        "epochs": 300,
+        "patience": 40,
+    }
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(SequenceRecommender.Config):
+        """Those of the backbone, the contrasts and the views."""
+
+        aliases: ClassVar[Mapping[str, str]] = {
+            "cf_weight": "cl_weight",
+            "intent_cf_weight": "intent_weight",
+            "num_intent_clusters": "n_intents",
+        }
+
+        positions: Literal["oldest", "newest"] = "newest"
+        """Transformer: whether positions are counted from the oldest item (right padding) or the newest (left)."""
+        loss: Literal["softmax", "bce", "bpr"] = "bce"
+        """How the next item is learned: against all items, or against sampled ones."""
+        cl_weight: Weight = 0.1
+        """Weight of the contrast between views."""
+        intent_weight: Weight = 0.1
+        """Weight of the contrast between views and intents, the mean over both views."""
+        n_intents: Count = 256
+        """Clusters of users."""
+        temperature: Positive = 1.0
+        """Temperature of both contrasts."""
+        mask_false_negatives: bool = True
+        """Whether users of one intent are kept from being negatives of each other, in the contrast with intents."""
+        n_init: Count = 1
+        """Starts of k-means, the best of which counts; a warm start has one."""
+        max_iter: Count = 20
+        """Rounds of k-means at most."""
+        warm_start: bool = True
+        """Whether k-means continues from the centroids of the epoch before."""
+        crop_ratio: Dropout = 0.8
+        """Share of a history that a crop leaves out (the authors name what it keeps, 0.2)."""
+        mask_ratio: Dropout = 0.7
+        """Share of a history that a mask replaces."""
+        reorder_ratio: Dropout = 0.2
+        """Share of a history that is shuffled."""
+
+    config: Config
+
+    def __init__(self, train: Interactions, config: Config) -> None:
+        super().__init__(train, config)
+        self.contrast = NTXent(config.temperature, similarity=dot)
+        self.intents = Intents(
+            config.n_intents,
+            config.embedding_size,
+            self.contrast,
+            mask_false_negatives=config.mask_false_negatives,
+            n_init=config.n_init,
+            max_iter=config.max_iter,
+            warm_start=config.warm_start,
+        )
+
+    def sampler(self) -> ViewSampler:
+        """Each user once, with a target at every item, and two views: crop, mask or reorder."""
+        config = self.config
+        edits = (Crop(config.crop_ratio), Mask(self.mask_id, config.mask_ratio), Reorder(config.reorder_ratio))
+        samples = UserSampler(self.histories, self.num_items, config.max_length, negatives=self.negatives)
+        if config.intent_weight:
+            self.intents.refuse_fewer(samples.num_samples, "users with two items")
+        return ViewSampler(samples, edits)
+
+    def begin_epoch(self, sampler: ViewSampler) -> None:  # type: ignore[override]
+        """Cluster the users by the means of their states."""
+        if self.config.intent_weight:
+            histories = (history.to(self.device) for history in sampler.samples.inputs_by_length(PASS_SIZE))
+            self.intents.find((self.mean_state(history) for history in histories), self.generator)
+
+    def forward(self, batch: Viewed, phase: str) -> dict[str, Tensor]:
+        """`next_item`, a mean over targets; `contrast` and `intent`, means over their rows."""
+        config = self.config
+        state = self.encode_every(batch.history)
+        first, second = self.mean_state(batch.first.join(batch.second)).chunk(2)
+        terms = {
+            "next_item": self.next_item(state, batch.target, batch.negative),
+            "contrast": config.cl_weight * self.contrast(first, second),
+        }
+        if config.intent_weight:
+            terms["intent"] = config.intent_weight * (self.intents(first) + self.intents(second)) / 2
+        return terms
+
+    def mean_state(self, history: Ragged) -> Tensor:
+        """[B, d] the mean of the states after each item."""
+        states, row = self.encode_every(history), history.row
+        total = states.new_zeros(history.num_rows, states.shape[1]).index_add(0, row, states)
+        return total / history.lengths.unsqueeze(1)
