@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from torch_geometric.data import HeteroData
 
 from graphcl.data.hetero import load_graph, row_normalized, scipy_features, with_features
@@ -27,6 +28,9 @@ class GraphRecipe:
     mean_of: Mapping[str, str] = field(default_factory=dict)
     """Types without features that take the mean of their neighbours of another type, such as {author: paper}."""
 
+    shuffle: bool = False
+    """Whether the target nodes are renumbered at random (seed 0), so that their order in the file tells nothing."""
+
     def load(self, root: Path) -> HeteroData:
         """The graph, its file looked for under `root`."""
         data = load_graph(root / self.path, names=self.names, target=self.target or None)
@@ -37,7 +41,27 @@ class GraphRecipe:
             with_features(data, name, row_normalized(features))
         for name, source in self.mean_of.items():
             with_features(data, name, neighbor_mean(data, name, source))
-        return data
+        return shuffled(data) if self.shuffle else data
+
+
+def shuffled(data: HeteroData) -> HeteroData:
+    """The same graph with its target nodes renumbered at random (seed 0); features, labels, splits, edges follow."""
+    target, store = data.target_type, data[data.target_type]
+    order = torch.randperm(store.num_nodes, generator=torch.Generator().manual_seed(0))
+    new = torch.empty_like(order)
+    new[order] = torch.arange(len(order))
+    features = scipy_features(data, target)
+    if features is not None:
+        with_features(data, target, features[order.numpy()])
+    if "y" in store:
+        store.y = store.y[order]
+    if "splits" in store:
+        store.splits = {count: tuple(new[part] for part in parts) for count, parts in store.splits.items()}
+    for source, relation, destination in data.edge_types:
+        row, column = data[source, relation, destination].edge_index
+        row, column = new[row] if source == target else row, new[column] if destination == target else column
+        data[source, relation, destination].edge_index = torch.stack([row, column])
+    return data
 
 
 def neighbor_mean(data: HeteroData, name: str, source: str) -> sp.csr_matrix | np.ndarray:

@@ -80,7 +80,7 @@ class MetaPathEmbedder(Embedder):
         temperature: Positive = 0.5
         """Divides the similarities of the contrast."""
         ties: Ties = "spread"
-        """Which of equally similar nodes are kept: spread (a fixed hash) or index (the smaller number)."""
+        """Which of equally similar nodes are kept: spread (a fixed hash), index (the smaller number), published."""
         n_walks: Whole = 0
         """0 counts every pair that a path joins; k only those that k random walks from each node reach."""
         fan_out: Count = 10

@@ -9,12 +9,16 @@ from scipy.sparse import csr_matrix, diags, eye
 SORT_BLOCK = 1 << 20
 """Keys sorted at a time: eight megabytes."""
 
-Ties = Literal["spread", "index"]
-"""Which of equally similar nodes are kept.
+Ties = Literal["spread", "index", "published"]
+"""Which of equally similar nodes are kept; in dense meta-path graphs nearly every cut falls into a tie.
 
 `spread`: in the order of a fixed hash of the pair, the same on every machine, so that no node is favoured.
-`index`: the smaller number first. In data whose nodes are sorted by class (ACM and AMiner as released) the numbers
-give the labels away, and the first members of a large clique are picked by everybody, the others by nobody.
+`index`: the smaller number first.
+`published`: as MEOW's code has it, numpy's unstable argsort of the dense row, reversed; slow, and up to numpy's build.
+
+The last two let the numbers of nodes decide, the same for all members of a clique: some are picked by everybody, the
+others by nobody. Where files list nodes by class, as ACM and AMiner do, this tells the classes apart: in ACM's largest
+clique `published` picks 522 of the 538 papers of one class and 177 of the 1301 of another.
 """
 
 
@@ -38,6 +42,8 @@ def most_similar(counts: csr_matrix, limit: int | None, ties: Ties = "spread") -
     lengths = np.diff(counts.indptr)
     if limit is None or lengths.max(initial=0) <= limit:
         return counts
+    if ties == "published":
+        return _as_published(counts, limit)
     crowded = _select(counts, np.repeat(lengths > limit, lengths))
     row, room = _rows(crowded), np.full(counts.shape[0], limit)
     distance = -pathsim_of(crowded, counts.diagonal())
@@ -49,6 +55,17 @@ def most_similar(counts: csr_matrix, limit: int | None, ties: Ties = "spread") -
     near[tied] = order <= _kth_smallest(order, among.indptr, room)[row[tied]]
     keep = np.repeat(lengths <= limit, lengths)
     keep[~keep] = near
+    return _select(counts, keep)
+
+
+def _as_published(counts: csr_matrix, limit: int) -> csr_matrix:
+    """Row by row: the last `limit` of numpy's argsort."""
+    keep = np.ones(counts.nnz, dtype=bool)
+    score = pathsim(counts)
+    for row in np.flatnonzero(np.diff(counts.indptr) > limit):
+        chosen = np.argsort(score[row].toarray()[0])[::-1][:limit]
+        entries = slice(counts.indptr[row], counts.indptr[row + 1])
+        keep[entries] = np.isin(counts.indices[entries], chosen)
     return _select(counts, keep)
 
 
