@@ -20,9 +20,6 @@ from recsys.sequences.augment import Crop, Mask, Reorder
 from recsys.sequences.sampler import UserSampler
 from recsys.sequences.views import Viewed, ViewSampler
 
-PASS_SIZE = 2048
-"""Histories encoded at a time in the pass before k-means."""
-
 
 class ICLRec(SequenceRecommender):
     """Views of a user are alike, and like the intent that k-means finds for the user."""
@@ -98,7 +95,7 @@ class ICLRec(SequenceRecommender):
     def begin_epoch(self, sampler: ViewSampler) -> None:  # type: ignore[override]
         """Cluster the users by the means of their states."""
         if self.config.intent_weight:
-            histories = (history.to(self.device) for history in sampler.samples.inputs_by_length(PASS_SIZE))
+            histories = (history.to(self.device) for history in sampler.samples.inputs_by_length())
             self.intents.find((self.mean_state(history) for history in histories), self.generator)
 
     def forward(self, batch: Viewed, phase: str) -> dict[str, Tensor]:

@@ -26,9 +26,6 @@ from recsys.models.intents import Intents
 from recsys.models.sequence import SequenceRecommender
 from recsys.sequences.intents import Pairing, Partners, PartnerSampler
 
-PASS_SIZE = 2048
-"""Histories encoded at a time in the pass before k-means."""
-
 
 class ICSRec(SequenceRecommender):
     """Subsequences that lead to one item share a coarse intent; those of one cluster share a fine one."""
@@ -109,7 +106,7 @@ class ICSRec(SequenceRecommender):
     def begin_epoch(self, sampler: PartnerSampler) -> None:  # type: ignore[override]
         """Cluster the states of all subsequences."""
         if self.config.fine_weight:
-            histories = (history.to(self.device) for history in sampler.inputs_by_length(PASS_SIZE))
+            histories = (history.to(self.device) for history in sampler.inputs_by_length())
             self.intents.find((self.encode(history) for history in histories), self.generator)
 
     def forward(self, batch: Partners, phase: str) -> dict[str, Tensor]:

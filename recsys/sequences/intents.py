@@ -105,6 +105,6 @@ class PartnerSampler:
             partner = self.samples.inputs(self.partner(rows, generator))
             yield Partners(*self.samples.take(rows, generator), partner)
 
-    def inputs_by_length(self, batch_size: int) -> Iterator[Ragged]:
-        """What every sample reads, short ones first: for a pass over all that computes no padding."""
-        return self.samples.inputs_by_length(batch_size)
+    def inputs_by_length(self) -> Iterator[Ragged]:
+        """What every sample reads, short ones first, piece by piece."""
+        return self.samples.inputs_by_length()

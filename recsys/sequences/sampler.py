@@ -10,6 +10,9 @@ from graphcl.errors import InputError
 from recsys.data.ragged import Ragged
 from recsys.data.samplers import Negatives
 
+PIECE = 2**14
+"""Items read at a time in a pass over all samples: enough for fast products, few enough for small memory."""
+
 
 class Sequences(NamedTuple):
     """Histories and what came next."""
@@ -102,9 +105,9 @@ class PrefixSampler:
         """What the named samples [B] read."""
         return self.histories.slice(self.prefixes.start[rows], self.prefixes.stop[rows])
 
-    def inputs_by_length(self, batch_size: int) -> Iterator[Ragged]:
-        """What every sample reads, short ones first: for a pass over all that computes no padding."""
-        for rows in torch.argsort(self.prefixes.stop - self.prefixes.start, stable=True).split(batch_size):
+    def inputs_by_length(self) -> Iterator[Ragged]:
+        """What every sample reads, short ones first, piece by piece: for a pass over all without padding."""
+        for rows in pieces_by_length(self.prefixes.stop - self.prefixes.start):
             yield self.inputs(rows)
 
 
@@ -127,9 +130,9 @@ class UserSampler:
         """How many users there are to learn from."""
         return self.user.numel()
 
-    def inputs_by_length(self, batch_size: int) -> Iterator[Ragged]:
-        """What every user's row reads, short ones first: for a pass over all that computes no padding."""
-        for rows in torch.argsort(self.stop - self.start, stable=True).split(batch_size):
+    def inputs_by_length(self) -> Iterator[Ragged]:
+        """What every user's row reads, short ones first, piece by piece: for a pass over all without padding."""
+        for rows in pieces_by_length(self.stop - self.start - 1):
             yield self.histories.slice(self.start[rows], self.stop[rows] - 1)
 
     def steps(self, batch_size: int) -> int:
@@ -144,6 +147,13 @@ class UserSampler:
             target = self.histories.slice(start + 1, stop).values
             owner = user.repeat_interleave(history.lengths)
             yield Sequences(user, history, target, self.rest.draw(owner, generator))
+
+
+def pieces_by_length(lengths: Tensor) -> tuple[Tensor, ...]:
+    """Samples by their lengths [S], short ones first, cut where about `PIECE` items are together."""
+    order = torch.argsort(lengths, stable=True)
+    _, sizes = torch.unique_consecutive(lengths[order].cumsum(0) // PIECE, return_counts=True)
+    return order.split(sizes.tolist())
 
 
 def refuse_nothing(samples: Tensor) -> None:
