@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from graphcl.errors import InputError
 from graphcl.objectives.denominators import All, Denominator, add_epsilon
+from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import PairTerm, Tile, full_precision
 from graphcl.objectives.pairing import Pairing, Pairs, across
 from graphcl.objectives.positives import Index, Labels, Positives
@@ -51,7 +52,7 @@ class Contrast(nn.Module):
     - `positive_weight` maps the similarities of the positive pairs [N] to w [N] (DCLW); 1 if None.
     - `probability_floor` e turns the loss into -log(exp(A_i - D_i) + e), as published DCCF does with 1e-8.
     - `direction_weight` is the share of the direction a -> b; the rest goes to b -> a. Only across views.
-    - `detach` names what no gradient flows into: "anchors", "candidates", "positive_weight".
+    - `detach` names what no gradient flows into: "anchors", "candidates" (in each direction), "positive_weight".
     - `incomplete` says what happens to an anchor without a positive or with an empty denominator: "skip" leaves it out
       of numerator and count of the mean, "error" raises.
     - `reduction` "mean" divides by the number of complete anchors (of positive pairs where the numerator is "each");
@@ -142,9 +143,7 @@ class Contrast(nn.Module):
                     back, chosen.transposed(), flipped, None, queue, (), tau.mT if tau.ndim else tau
                 )
                 loss = self.direction_weight * loss + (1 - self.direction_weight) * other
-        if not torch.isfinite(loss.detach()).all():
-            raise InputError(_why_not_finite(a, b, negatives))
-        return loss
+        return finite(loss, the_first_view=a, the_second_view=b, negatives=negatives)
 
     def _tau(self, pairs: Pairs, given: Tensor | None) -> Tensor:
         like = pairs.anchors
@@ -264,14 +263,3 @@ def _log_weight(candidate_weight: Tensor, pairs: Pairs) -> Tensor:
 def _check_ids(name: str, ids: Tensor, rows: Tensor) -> None:
     if ids.shape != rows.shape[:1]:
         raise InputError(f"{name} has shape {list(ids.shape)}, but the pairing makes {len(rows)} rows of it.")
-
-
-def _why_not_finite(a: Tensor, b: Tensor, negatives: Tensor | None) -> str:
-    for name, rows in (("the first view", a), ("the second view", b), ("negatives", negatives)):
-        bad = None if rows is None else (~torch.isfinite(rows)).any(1).nonzero()
-        if bad is not None and len(bad):
-            return f"The contrastive loss is not finite: row {int(bad[0])} of {name} holds NaN or infinity."
-    return (
-        "The contrastive loss is not finite although both views are: the logits overflow or a weight or temperature is "
-        "NaN, 0 or negative; lower the norm of the rows, use similarity=cosine or raise the temperature."
-    )

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from graphcl.errors import InputError
 from graphcl.objectives.kernel import blocks, full_precision
-from graphcl.objectives.similarity import cosine
-from graphcl.ops import refuse_second_derivative
+from graphcl.ops import refuse_second_derivative, through_unit_rows, unit_rows
 
 _ROWS_CPU = 64
 """Rows of a block on the CPU: with 10,000 candidates 2.5 MB, which stays in cache."""
@@ -33,15 +32,15 @@ def paired_nce(
     if a.shape != b.shape or a.dim() != 2 or not len(a):
         raise InputError(f"paired rows need two tables of one shape [n, d], n > 0; got {[*a.shape]} and {[*b.shape]}")
     with torch.autocast(a.device.type, enabled=False):
-        x, y = cosine(full_precision(a), full_precision(b))
-        result: Tensor = _PairedNCE.apply(x / temperature, y, epsilon, probability_floor)
+        result: Tensor = _PairedNCE.apply(full_precision(a), full_precision(b), temperature, epsilon, probability_floor)
         return result
 
 
 class _PairedNCE(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, epsilon: float, floor: float) -> Tensor:
-        x, y = x.detach(), y.detach()
+    def forward(ctx: Any, a: Tensor, b: Tensor, temperature: float, epsilon: float, floor: float) -> Tensor:
+        (x, x_norm), (y, y_norm) = unit_rows(a.detach()), unit_rows(b.detach())
+        x.div_(temperature)
         count = len(x)
         learning = any(ctx.needs_input_grad)
         positive = (x * y).sum(1)
@@ -65,13 +64,16 @@ class _PairedNCE(torch.autograd.Function):
                 torch.mm(mass, y, out=by_x[rows]).mul_(scale).addcmul_(c.unsqueeze(1), y[rows], value=-1)
                 by_y.addmm_(mass.T, x[rows] * scale)
                 by_y[rows].addcmul_(c.unsqueeze(1), x[rows], value=-1)
+        if by_x is not None and by_y is not None:
+            by_x = through_unit_rows(x.mul_(temperature), x_norm, by_x.div_(temperature))
+            by_y = through_unit_rows(y, y_norm, by_y)
         ctx.save_for_backward(by_x, by_y)
         return loss.mean()
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         refuse_second_derivative("paired_nce")
         (cotangent,) = cotangents
         by_x, by_y = ctx.saved_tensors
         wants_x, wants_y = ctx.needs_input_grad[:2]
-        return by_x * cotangent if wants_x else None, by_y * cotangent if wants_y else None, None, None
+        return by_x * cotangent if wants_x else None, by_y * cotangent if wants_y else None, None, None, None

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import InputError
+from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import full_precision, row_argmax
 from graphcl.objectives.pairing import across_and_within
 from graphcl.objectives.similarity import Similarity, dot
@@ -32,4 +33,5 @@ def margin_regulariser(a: Tensor, b: Tensor, *, temperature: float = 1.0, simila
         positive, top = (x * y[other]).sum(1), (x * y[hardest]).sum(1)
         total = (x * (y.sum(0) - y[own] - y[other])).sum(1)
         low, high = torch.minimum(positive, top), torch.maximum(positive, top)
-        return (positive - low).mean() + (high - total / (len(x) - 2)).mean()
+        loss = (positive - low).mean() + (high - total / (len(x) - 2)).mean()
+        return finite(loss, the_first_view=a, the_second_view=b)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphcl.errors import InputError
+from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import Tile, full_precision, row_lse
 from graphcl.objectives.similarity import negative_squared_distance
 from graphcl.objectives.weights import Exclude
@@ -19,7 +20,8 @@ def alignment(x: Tensor, y: Tensor, *, alpha: float = 2.0, normalise: bool = Tru
         x, y = F.normalize(x, dim=-1), F.normalize(y, dim=-1)
     square = (x - y).square().sum(-1)
     # |.|^alpha has no gradient at 0 below alpha = 2; the smallest normal number stands in for an exact match.
-    return (square if alpha == 2 else square.clamp(min=torch.finfo(x.dtype).tiny) ** (alpha / 2)).mean()
+    loss = (square if alpha == 2 else square.clamp(min=torch.finfo(x.dtype).tiny) ** (alpha / 2)).mean()
+    return finite(loss, the_first_view=x, the_second_view=y)
 
 
 def uniformity(x: Tensor, *, t: float = 2.0, normalise: bool = True, tile: Tile | str | None = "auto") -> Tensor:
@@ -34,7 +36,7 @@ def uniformity(x: Tensor, *, t: float = 2.0, normalise: bool = True, tile: Tile 
     itself = Exclude(torch.arange(len(x), device=x.device))
     left, right = negative_squared_distance(x, x)
     rows = row_lse(t * left, right, terms=(itself,), tile=tile)
-    return rows.logsumexp(0) - log(len(x) * (len(x) - 1))
+    return finite(rows.logsumexp(0) - log(len(x) * (len(x) - 1)), the_rows=x)
 
 
 def joint_entropy(x: Tensor, y: Tensor, *, temperature: float = 0.5, tile: Tile | str | None = "auto") -> Tensor:
@@ -44,7 +46,7 @@ def joint_entropy(x: Tensor, y: Tensor, *, temperature: float = 0.5, tile: Tile 
     """
     joined = torch.cat([full_precision(x), full_precision(y)], 1)
     left, right = negative_squared_distance(joined, joined)
-    return row_lse(left / (2 * temperature), right, tile=tile).mean() - log(len(joined))
+    return finite(row_lse(left / (2 * temperature), right, tile=tile).mean() - log(len(joined)), the_rows=joined)
 
 
 def barlow_twins(a: Tensor, b: Tensor, *, redundancy_weight: float = 0.005, epsilon: float = 1e-5) -> Tensor:
@@ -53,10 +55,11 @@ def barlow_twins(a: Tensor, b: Tensor, *, redundancy_weight: float = 0.005, epsi
     sum_k (C_kk - 1)^2 + redundancy_weight sum_{k != l} C_kl^2, summed, not averaged; features are standardised over the
     batch with the biased variance plus `epsilon`. `a` and `b` [N, d], N > 1.
     """
-    a, b = (F.batch_norm(full_precision(z), None, None, training=True, eps=epsilon) for z in (a, b))
-    square = (a.T @ b / len(a) - torch.eye(a.shape[1], dtype=a.dtype, device=a.device)).square()
+    x, y = (F.batch_norm(full_precision(z), None, None, training=True, eps=epsilon) for z in (a, b))
+    square = (x.T @ y / len(x) - torch.eye(x.shape[1], dtype=x.dtype, device=x.device)).square()
     on_diagonal = square.diagonal().sum()
-    return on_diagonal + redundancy_weight * (square.sum() - on_diagonal)
+    loss = on_diagonal + redundancy_weight * (square.sum() - on_diagonal)
+    return finite(loss, the_first_view=a, the_second_view=b)
 
 
 def vicreg(
@@ -78,7 +81,8 @@ def vicreg(
     invariance = F.mse_loss(a, b)
     variance = sum(F.relu(1 - (z.var(0) + epsilon).sqrt()).mean() for z in (a, b)) / 2
     covariance = sum(_off_diagonal_square(z) / z.shape[1] for z in (a, b))
-    return invariance_weight * invariance + variance_weight * variance + covariance_weight * covariance
+    loss = invariance_weight * invariance + variance_weight * variance + covariance_weight * covariance
+    return finite(loss, the_first_view=a, the_second_view=b)
 
 
 def _off_diagonal_square(z: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphcl.errors import InputError
+from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import TILE_CPU, TILE_GPU, Tile, blocks, full_precision
 from graphcl.objectives.positives import Index, Positives
 from graphcl.objectives.similarity import Similarity, cosine, dot
@@ -56,7 +57,7 @@ def jsd(
         if not count or not len(row):
             raise InputError("JSD needs at least one positive and one negative pair.")
         push = pair_sum(x, y, lambda logits, rows, cols: _softplus(logits) * is_negative(rows, cols)).sum() / count
-        return pull + push - 2 * log(2)
+        return finite(pull + push - 2 * log(2), the_first_view=a, the_second_view=b)
 
 
 def pair_cross_entropy(
@@ -84,7 +85,7 @@ def pair_cross_entropy(
             hit = chosen.tile(rows, cols) if target is None else target(rows, cols)
             return _softplus(logits) - hit.to(logits.dtype) * logits
 
-        return pair_sum(x, y, value).mean()
+        return finite(pair_sum(x, y, value).mean(), the_first_view=a, the_second_view=b)
 
 
 class _PairSum(torch.autograd.Function):

@@ -128,7 +128,7 @@ class Edges(Positives):
     num_candidates: int
     """M"""
     weight: Tensor | None = None
-    """[E], not negative; None weighs all alike"""
+    """[E], not negative; None weighs all alike. It shapes the mean; "lse" and "each" take all pairs above 0 alike"""
 
     @cached_property
     def _by_anchor(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -134,3 +134,14 @@ def test_pair_cross_entropy_learns_temperature_and_bias():
         oracle = F.binary_cross_entropy_with_logits(u @ v.T / scale + bias, dense, reduction="none").sum(1).mean()
         ours = pair_cross_entropy(a, b, target=given_target, temperature=scale, bias=bias)
         same(ours, oracle, (a, b, scale, bias))
+
+
+@pytest.mark.parametrize(
+    "loss", [alignment, barlow_twins, vicreg, margin_regulariser, jsd, pair_cross_entropy, lambda a, b: uniformity(b),
+             joint_entropy]
+)  # fmt: skip
+def test_nan_is_named(loss):
+    a, b = (z.detach() for z in views(6))
+    b[4, 1] = float("nan")
+    with pytest.raises(InputError, match=r"row 4 of the .* holds NaN"):
+        loss(a, b)
