@@ -157,7 +157,7 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a pickle can be broken in any way
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"{path}: is no checkpoint of plain tensors ({reason}); save model.state_dict() alone"
         ) from error
