@@ -62,15 +62,15 @@ def train(
             raise typer.Exit(130) from None
     result = run.result
     dataset = run.split.protocol.get("dataset", "data")
-    table = Table(title=f"{dataset}, test, {result['users']:,} users, best epoch {result['best_epoch']}")
+    table = Table(title=f"{dataset}, test, best epoch {result['best_epoch']}")
     table.add_column("model")
     for name in result["test"]:
         table.add_column(name, justify="right")
     table.add_row("popularity", *(f"{value:.4f}" for value in result["popularity"].values()))
     table.add_row(run.experiment.kind, *(f"{value:.4f}" for value in result["test"].values()), style="bold")
     console.print(table)
-    masked = "left out of" if result["mask_history"] else "kept in"
-    console.print(f"All items ranked, a user's history {masked} the ranking, split {result['data']}.")
+    console.print("; ".join(f"{what}: {value}" for what, value in result["protocol"].items()), highlight=False)
+    console.print(f"split: {result['data']}", highlight=False)
     console.print(f"Run folder: {run.folder}", soft_wrap=True)
 
 

@@ -18,7 +18,7 @@ from recsys.data.catalog import load_split
 from recsys.data.entries import find_entry
 from recsys.data.interactions import Interactions, Split
 from recsys.evaluation.metrics import measure, parse
-from recsys.evaluation.ranking import Ranking, rank
+from recsys.evaluation.ranking import Ranking, Repeats, rank
 from recsys.models import MODELS
 from recsys.models.base import Recommender
 
@@ -33,6 +33,10 @@ class Evaluation:
     """The metrics of the test part."""
     mask_history: bool = True
     """Whether items that a user already had are kept out of the ranking."""
+    repeats: Repeats = "masked"
+    """What masking does to a true item that the user already had: it is masked like any other, or stays a candidate."""
+    candidates: Literal["all", "trained"] = "all"
+    """Which items are ranked: the whole catalogue, or those with a training event."""
 
     def __post_init__(self) -> None:
         if not self.report:
@@ -190,7 +194,16 @@ class Experiment:
         masked = self.evaluation.mask_history if mask_history is None else mask_history
         seen = split.train if part == "valid" else split.train + split.valid
         truth = split.valid if part == "valid" else split.test
-        return rank(model.index(), seen, truth, max(parse(name)[1] for name in names), mask_history=masked)
+        trained = self.evaluation.candidates == "trained"
+        return rank(
+            model.index(),
+            seen,
+            truth,
+            max(parse(name)[1] for name in names),
+            mask_history=masked,
+            repeats=self.evaluation.repeats,
+            candidates=split.train.item_counts.nonzero().flatten() if trained else None,
+        )
 
     def measure(
         self,

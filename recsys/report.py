@@ -36,10 +36,10 @@ def page(folder: Path) -> str:
     data = environment["data"]
     model = result["model"]
     title = f"{model} on {data.get('dataset', 'data')}"
-    masked = "known items left out of the ranking" if result["mask_history"] else "known items kept in the ranking"
     lead = (
-        f"{result['users']:,} test users, all items ranked, {masked}; best epoch {result['best_epoch']} of "
-        f"0..{result['last_epoch']}, stopped by {result['cause']}; split {result['data']}"
+        f"best epoch {result['best_epoch']} of 0..{result['last_epoch']}, stopped by {result['cause']}; "
+        + "; ".join(f"{what}: {value}" for what, value in result["protocol"].items())
+        + f"; split {result['data']}"
     )
     sections = [
         f"<h1>{html.escape(title)}</h1><p class=lead>{html.escape(lead)}</p>",

@@ -259,8 +259,7 @@ def train(
         "popularity": popularity_floor(experiment, data),
         **asdict(outcome),
         "data": data.digest,
-        "mask_history": experiment.evaluation.mask_history,
-        "users": len(ranking.users),
+        "protocol": ranking.protocol,
     }
     files.write_json(folder / files.RESULT, result)
     write_report(folder)

@@ -16,7 +16,8 @@ def intent_mixture(x: Tensor, prototypes: Tensor) -> Tensor:
 
     The [n, K] assignment is computed in blocks, and again in the backward pass: memory is O(n d + d K).
     """
-    result: Tensor = _IntentMixture.apply(x, prototypes)
+    with torch.autocast(x.device.type, enabled=False):
+        result: Tensor = _IntentMixture.apply(x.to(prototypes.dtype), prototypes)
     return result
 
 

@@ -39,7 +39,11 @@ def small(name, **more):
 
 
 def world(name):
-    return cycle() if MODELS[name].task == "sequential" else checkerboard()
+    return cycle() if model_reads_histories(name) else checkerboard()
+
+
+def model_reads_histories(name):
+    return MODELS[name].task == "sequential"
 
 
 def make(name, split, seed=0, **more):
@@ -49,7 +53,7 @@ def make(name, split, seed=0, **more):
 
 def trained(name, split, epochs, seed=0, **more):
     model = make(name, split, **more)
-    rate = 0.005 if MODELS[name].task == "sequential" else 0.02
+    rate = 0.01 if model_reads_histories(name) else 0.02
     fit(model, Training(epochs=epochs, train_batch_size=64, learning_rate=rate, patience=epochs), seed=seed)
     return model
 
@@ -133,10 +137,10 @@ def test_it_learns_the_world(name):
     if name == "popularity":
         pytest.skip("it is the floor")
     split = world(name)
-    masked = name not in WITHOUT_MASK and MODELS[name].task == "general"
-    truth = split.test if masked or MODELS[name].task == "sequential" else split.train
+    masked = name not in WITHOUT_MASK and not model_reads_histories(name)
+    truth = split.test if masked or model_reads_histories(name) else split.train
     known = split.train if truth is split.train else split.train + split.valid
-    model = trained(name, split, 30)
+    model = trained(name, split, 12 if model_reads_histories(name) else 30)
     found = measure(rank(model.index(), known, truth, 10, mask_history=masked), ["recall@10"])["recall@10"]
     assert found > 0.6, found
 
@@ -151,6 +155,14 @@ def test_strangers_get_finite_answers(name, history):
     rows = rows.last(index.length) if index.length else rows
     answer = index.score(torch.tensor([UNKNOWN_USER, 0]), rows)
     assert answer.shape == (2, split.train.num_items) and torch.isfinite(answer).all()
+
+
+@every_model
+def test_it_trains_in_half_precision(name):
+    split = world(name)
+    model = make(name, split)
+    fit(model, Training(epochs=1, train_batch_size=64, learning_rate=0.01, precision="bf16"), seed=0)
+    assert torch.isfinite(scores(model, split)).all()
 
 
 @every_model
