@@ -11,7 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphcl.errors import InputError
-from graphcl.ops import SparseMatrix, edge_dot, refuse_second_derivative, segment_reduce, spmm
+from graphcl.ops import (
+    SparseMatrix,
+    edge_dot,
+    refuse_second_derivative,
+    segment_reduce,
+    spmm,
+    through_unit_rows,
+    unit_rows,
+)
 
 
 def cosine_mask(matrix: SparseMatrix, h: Tensor) -> Tensor:
@@ -38,35 +46,39 @@ def cosine_propagation(matrix: SparseMatrix, h: Tensor, x: Tensor) -> Tensor:
     """
     if not matrix.has_symmetric_pattern:
         raise InputError("cosine_propagation: the graph must hold both directions of every edge")
-    result: Tensor = _CosinePropagation.apply(matrix, F.normalize(h, dim=1), x)
+    result: Tensor = _CosinePropagation.apply(matrix, h, x)
     return result
 
 
 class _CosinePropagation(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, matrix: SparseMatrix, unit: Tensor, x: Tensor) -> Tensor:
-        unit, x = unit.detach(), x.detach()
+    def forward(ctx: Any, matrix: SparseMatrix, h: Tensor, x: Tensor) -> Tensor:
+        h, x = h.detach(), x.detach()
+        unit, _ = unit_rows(h)
         weight = edge_dot(matrix, unit, unit).add_(1).mul_(0.5)
         share = _reciprocal(segment_reduce(weight, matrix.crow)).unsqueeze(1)
         out = spmm(matrix, x, weight).mul_(share)
         ctx.matrix = matrix
-        ctx.save_for_backward(unit, x, weight, share, out)
+        ctx.save_for_backward(h, x, weight, share, out)
         return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
         refuse_second_derivative("cosine_propagation")
-        unit, x, weight, share, out = ctx.saved_tensors
+        h, x, weight, share, out = ctx.saved_tensors
         scaled = gradients[0] * share
-        by_unit = by_x = None
+        by_h = by_x = None
         if ctx.needs_input_grad[2]:
             by_x = spmm(ctx.matrix, scaled, weight)
         if ctx.needs_input_grad[1]:
-            # Both directions of an edge in one product: g'_i . x_j + g'_j . x_i - q_i - q_j with q = g' . out.
-            q, one = (scaled * out).sum(1, keepdim=True), torch.ones_like(share)
-            both = edge_dot(ctx.matrix, torch.cat([scaled, x, -q, one], 1), torch.cat([x, scaled, one, -q], 1))
-            by_unit = spmm(ctx.matrix, unit, both.mul_(0.5))
-        return None, by_unit, by_x
+            # Both directions of an edge: (g'_i . x_j + g'_j . x_i - q_i - q_j) / 2 with q = g' . out.
+            both = edge_dot(ctx.matrix, scaled, x)
+            both = both.add_(both.index_select(0, ctx.matrix.permutation))
+            q = (scaled * out).sum(1)
+            both.sub_(q.index_select(0, ctx.matrix.row)).sub_(q.index_select(0, ctx.matrix.col)).mul_(0.5)
+            unit, norm = unit_rows(h)
+            by_h = through_unit_rows(unit, norm, spmm(ctx.matrix, unit, both))
+        return None, by_h, by_x
 
 
 def _reciprocal(total: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ class GraphRecommender(Recommender):
         super().__init__(train, config)
         self._train = train
         graph = train.graph
-        self.adjacency = symmetric_adjacency(graph.edge_index, graph.num_nodes)
+        self.adjacency = symmetric_adjacency(graph.edge_index.int(), graph.num_nodes)
         """D^-1/2 A D^-1/2 over users and items."""
         parts = [torch.empty(count, config.embedding_size) for count in (train.num_users, train.num_items)]
         for part in parts:
