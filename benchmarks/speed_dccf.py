@@ -146,10 +146,8 @@ def measure(kind: str, dataset: str, batch_size: int, steps: int) -> dict[str, o
     losses: dict[str, float] = {}
     for step in range(steps):
         batch = watch.time("sampling", partial(literal.sample, batch_size) if literal else partial(next, batches))
-        terms = watch.time(
-            "forward", lambda b=first if step == 0 else batch: literal(b) if literal else model(b, "all")
-        )
-        assert isinstance(terms, dict)
+        given = first if step == 0 else batch
+        terms = watch.time("forward", partial(literal, given) if literal else partial(model, given, "all"))
         losses = losses or {name: float(term.detach()) for name, term in terms.items()}
         optimizer.zero_grad()
         watch.time("backward", torch.stack(list(terms.values())).sum().backward)
