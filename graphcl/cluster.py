@@ -75,13 +75,15 @@ def kmeans(
 @torch.no_grad()
 def assign(x: Tensor, centroids: Tensor, metric: Metric = "euclidean") -> tuple[Tensor, Tensor]:
     """The nearest centroid of each point [N] int64, and its cost [N]: squared distance, or minus the inner product."""
+    x = x.to(centroids.dtype)
     bias = -0.5 * centroids.square().sum(1) if metric == "euclidean" else centroids.new_zeros(len(centroids))
     nearest = torch.empty(len(x), dtype=torch.long, device=x.device)
     score = x.new_empty(len(x))
     rows = max(1, _CHUNK_CELLS // len(centroids))
-    for start in range(0, len(x), rows):
-        block = slice(start, start + rows)
-        torch.max(torch.addmm(bias, x[block], centroids.T), dim=1, out=(score[block], nearest[block]))
+    with torch.autocast(x.device.type, enabled=False):
+        for start in range(0, len(x), rows):
+            block = slice(start, start + rows)
+            torch.max(torch.addmm(bias, x[block], centroids.T), dim=1, out=(score[block], nearest[block]))
     if metric == "inner":
         return nearest, -score
     return nearest, (x.square().sum(1) - 2 * score).clamp(min=0)
