@@ -1,0 +1,99 @@
+"""The best k of many, exactly, with ties settled against the model."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from recsys.data.ragged import Ragged
+
+BRANCHING = 8
+"""How many columns share one maximum; measured on 12,000 columns, 4 to 16 are equally good."""
+
+
+def largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest values of each row and their columns, both [B, k], values falling; `scores` is [B, n].
+
+    As `torch.topk`, but most columns are only read once: the k largest of a row lie in the k blocks of columns with
+    the largest maxima, so that a short search over the maxima replaces the long one. Among equal values that compete
+    for the last places the choice is arbitrary (as in `torch.topk`).
+    """
+    num_columns = scores.shape[1]
+    if num_columns < 2 * BRANCHING * k:
+        return scores.topk(k)
+    # block b holds the columns b, b + blocks, b + 2 blocks, ...: the maximum runs along contiguous memory
+    blocks = math.ceil(num_columns / BRANCHING)
+    height, rest = divmod(num_columns, blocks)
+    whole = num_columns - rest
+    maxima = scores[:, :whole].unflatten(1, (height, blocks)).amax(1)
+    torch.maximum(maxima[:, :rest], scores[:, whole:], out=maxima[:, :rest])
+    chosen = largest(maxima, k)[1]
+    steps = torch.arange(height + (rest > 0), device=scores.device) * blocks
+    columns = (chosen.unsqueeze(2) + steps).flatten(1)
+    outside = columns >= num_columns
+    columns = columns.masked_fill_(outside, 0)
+    values, position = scores.gather(1, columns).masked_fill_(outside, lowest(scores.dtype)).topk(k)
+    return values, columns.gather(1, position)
+
+
+def lowest(dtype: torch.dtype) -> float:
+    """A value that nothing undercuts."""
+    return -torch.inf if dtype.is_floating_point else torch.iinfo(dtype).min
+
+
+def best_items(scores: Tensor, k: int, relevant: Ragged) -> tuple[Tensor, Tensor]:
+    """The best k items of each row [B, k] and which of them are relevant [B, k].
+
+    The order is total: higher score first; among equal scores irrelevant items before relevant ones (a model gains
+    nothing by not deciding), then smaller ids first. NaN and -inf never rank: the list is then short, its free places
+    hold `scores.shape[1]`.
+
+    scores: [B, I], overwritten where NaN; relevant: B rows of distinct items in rising order.
+    """
+    num_rows, num_items = scores.shape
+    values, items = largest(scores, min(k + 1, num_items))
+    if bool(values[:, 0].isnan().any()):  # torch takes NaN for the largest number, so that it can not hide
+        scores.masked_fill_(scores.isnan(), -torch.inf)
+        values, items = largest(scores, min(k + 1, num_items))
+    rivals = values[:, k] == values[:, k - 1] if num_items > k else values.new_zeros(num_rows, dtype=torch.bool)
+    rivals &= values[:, k - 1] > -torch.inf
+    tied = bool((values[:, 1:] == values[:, :-1]).any())
+    values, items = values[:, :k].contiguous(), items[:, :k].contiguous()
+    if bool(rivals.any()):
+        row = rivals.nonzero().squeeze(1)
+        items[row] = _settle(scores[row], values[row, -1:], k, relevant.take(row))
+        values[row] = scores[row].gather(1, items[row])
+    hit = _contains(relevant, items, num_items)
+    if tied:
+        order = _order(values, hit, items)
+        values, items, hit = values.gather(1, order), items.gather(1, order), hit.gather(1, order)
+    absent = values == -torch.inf
+    return items.masked_fill_(absent, num_items), hit & ~absent
+
+
+def _settle(scores: Tensor, last: Tensor, k: int, relevant: Ragged) -> Tensor:
+    """[T, k] the items above the value `last` [T, 1] and, of those equal to it, as many as there is room for."""
+    num_items = scores.shape[1]
+    key = torch.arange(num_items, 0, -1, device=scores.device, dtype=torch.int32).repeat(len(scores), 1)
+    irrelevant = torch.ones_like(scores, dtype=torch.bool)
+    irrelevant[relevant.row, relevant.values] = False
+    key += num_items * irrelevant
+    key += 2 * num_items * (scores > last)
+    return largest(key.masked_fill_(scores < last, 0), k)[1]
+
+
+def _contains(rows: Ragged, items: Tensor, num_items: int) -> Tensor:
+    """[B, k] whether row b of `rows` holds `items[b, j]`; rows are sorted."""
+    if not rows.values.numel():
+        return torch.zeros_like(items, dtype=torch.bool)
+    known = rows.row * num_items + rows.values
+    asked = items + torch.arange(len(items), device=items.device).unsqueeze(1) * num_items
+    place = torch.searchsorted(known, asked).clamp_(max=known.numel() - 1)
+    return known[place] == asked
+
+
+def _order(values: Tensor, hit: Tensor, items: Tensor) -> Tensor:
+    """[B, k] the permutation of each row: values falling, then misses before hits, then ids rising."""
+    order = items.argsort(dim=1, stable=True)
+    order = order.gather(1, hit.gather(1, order).to(torch.uint8).argsort(dim=1, stable=True))
+    return order.gather(1, values.gather(1, order).argsort(dim=1, descending=True, stable=True))
