@@ -2,6 +2,7 @@
 
 # ruff: noqa: D102 -- what a method returns is said once, at the protocol or abstract class it implements
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -91,11 +92,26 @@ class ClusterWeight(_Constant):
     """cluster of each candidate, int64 [K, M]; None where candidates are the anchors in another view"""
 
     def __call__(self, logits: Tensor, rows: slice, cols: slice, *_: Tensor) -> Tensor:
-        candidate = self.anchor if self.candidate is None else self.candidate
-        weight = torch.zeros_like(logits)
-        for of_anchor, of_candidate in zip(self.anchor, candidate, strict=True):
-            weight.add_(of_anchor[rows, None] != of_candidate[cols])
-        return logits.add_(weight.log_())
+        anchor, candidate = self.anchor[:, rows], (self.anchor if self.candidate is None else self.candidate)[:, cols]
+        n_clusterings = len(anchor)
+        weight = n_clusterings - torch.arange(n_clusterings + 1, dtype=logits.dtype, device=logits.device)
+        below = weight.log() - math.log(n_clusterings)
+        logits.add_(math.log(n_clusterings))
+        # Pairs that share a cluster are few: only they are found and weighed, instead of a logarithm for every pair.
+        i, j = (torch.cat(part) for part in zip(*map(_equal_pairs, anchor, candidate), strict=True))
+        shared = (anchor[:, i] == candidate[:, j]).sum(0)
+        # A pair may be found by several clusterings; each writes the same value.
+        return logits.index_put_((i, j), logits[i, j] + below[shared])
+
+
+def _equal_pairs(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Every (i, j) with a[i] == b[j], from sorting: no [r, c] table."""
+    value, order = b.sort()
+    first, last = torch.searchsorted(value, a), torch.searchsorted(value, a, right=True)
+    count = last - first
+    i = torch.repeat_interleave(torch.arange(len(a), device=a.device), count)
+    start = torch.repeat_interleave(first - (count.cumsum(0) - count), count)
+    return i, order[torch.arange(len(i), device=a.device) + start]
 
 
 @dataclass(frozen=True, eq=False)

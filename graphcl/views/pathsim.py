@@ -1,13 +1,14 @@
 """PathSim and the meta-path graphs that follow from it (Sun et al., VLDB 2011)."""
 
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags, eye
 
-SORT_BLOCK = 1 << 20
-"""Keys sorted at a time: eight megabytes."""
+SORT_BLOCK = 1 << 19
+"""Entries handled at a time: four megabytes for each array about them."""
 
 Ties = Literal["spread", "index", "published"]
 """Which of equally similar nodes are kept; in dense meta-path graphs nearly every cut falls into a tie.
@@ -24,13 +25,9 @@ clique `published` picks 522 of the 538 papers of one class and 177 of the 1301 
 
 def pathsim(counts: csr_matrix) -> csr_matrix:
     """PathSim(i, j) = 2 C[i, j] / (C[i, i] + C[j, j]), on the pairs that a path joins; counts [N, N] -> [N, N]."""
-    score = pathsim_of(counts, counts.diagonal())
+    diagonal = counts.diagonal()
+    score = 2 * counts.data / (np.repeat(diagonal, np.diff(counts.indptr)) + diagonal[counts.indices])
     return csr_matrix((score, counts.indices, counts.indptr), shape=counts.shape)
-
-
-def pathsim_of(counts: csr_matrix, diagonal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[E] the PathSim of each entry of (some rows of) `counts`, given the diagonal [N] of the whole."""
-    return 2 * counts.data / (np.repeat(diagonal, np.diff(counts.indptr)) + diagonal[counts.indices])
 
 
 def most_similar(counts: csr_matrix, limit: int | None, ties: Ties = "spread") -> csr_matrix:
@@ -44,18 +41,30 @@ def most_similar(counts: csr_matrix, limit: int | None, ties: Ties = "spread") -
         return counts
     if ties == "published":
         return _as_published(counts, limit)
-    crowded = _select(counts, np.repeat(lengths > limit, lengths))
-    row, room = _rows(crowded), np.full(counts.shape[0], limit)
-    distance = -pathsim_of(crowded, counts.diagonal())
-    farthest = _kth_smallest(distance, crowded.indptr, room)[row]
+    diagonal = counts.diagonal()
+    bounds = np.searchsorted(counts.indptr, np.arange(0, counts.nnz + SORT_BLOCK, SORT_BLOCK))
+    blocks = pairwise(bounds)
+    return _select(counts, np.concatenate([_kept(counts, diagonal, limit, ties, *block) for block in blocks]))
+
+
+def _kept(
+    counts: csr_matrix, diagonal: NDArray[np.float64], limit: int, ties: Ties, first: int, last: int
+) -> NDArray[np.bool_]:
+    """Which entries of some rows are kept; rows are cut a block at a time to bound the memory."""
+    indptr = counts.indptr[first : min(last, counts.shape[0]) + 1]
+    entries = slice(indptr[0], indptr[-1])
+    indptr, column, data = indptr - indptr[0], counts.indices[entries], counts.data[entries]
+    lengths = np.diff(indptr)
+    row = np.repeat(np.arange(lengths.size, dtype=column.dtype), lengths)
+    distance = data / (np.repeat(diagonal[first : first + lengths.size], lengths) + diagonal[column])
+    np.negative(distance, out=distance)
+    farthest = _kth_smallest(distance, indptr, np.full(lengths.size, limit))[row]
     near, tied = distance < farthest, np.flatnonzero(distance == farthest)
-    among = _select(crowded, distance == farthest)
-    order = pair_hash(row[tied], among.indices) if ties == "spread" else among.indices
-    room = room - np.bincount(row[near], minlength=room.size)
-    near[tied] = order <= _kth_smallest(order, among.indptr, room)[row[tied]]
-    keep = np.repeat(lengths <= limit, lengths)
-    keep[~keep] = near
-    return _select(counts, keep)
+    room = limit - np.bincount(row[near], minlength=lengths.size)
+    before = np.concatenate([[0], np.cumsum(np.bincount(row[tied], minlength=lengths.size))])
+    order = pair_hash(row[tied] + first, column[tied]) if ties == "spread" else column[tied]
+    near[tied] = order <= _kth_smallest(order, before, room)[row[tied]]
+    return near
 
 
 def _as_published(counts: csr_matrix, limit: int) -> csr_matrix:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 
 from graphcl.errors import InputError
+from graphcl.views import pathsim as views_pathsim
 from graphcl.views.contexts import contexts
 from graphcl.views.metapath import MetaPath, path_counts
 from graphcl.views.pathsim import masked_copy, mean_graph, most_similar, pair_hash, pathsim, receiving
@@ -106,6 +107,23 @@ def test_most_similar_keeps_the_best_of_each_row_and_breaks_ties_as_stated(
     counts = path_counts(data, MetaPath.parse(text, data))
     kept = most_similar(counts, limit, ties)  # type: ignore[arg-type]
     np.testing.assert_array_equal(kept.toarray(), best_by_brute_force(counts.toarray(), limit, ties))
+
+
+@pytest.mark.parametrize("block", [1, 7, 40])
+def test_cutting_in_blocks_of_rows_changes_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = path_counts(world(11), MetaPath.parse(PATHS[2], world(11)))
+    expected = most_similar(counts, 3)
+    monkeypatch.setattr(views_pathsim, "SORT_BLOCK", block)
+    assert (most_similar(counts, 3) != expected).nnz == 0
+
+
+def test_published_ties_are_those_of_numpys_argsort() -> None:
+    counts = path_counts(world(12), MetaPath.parse(PATHS[1], world(12)))
+    kept = most_similar(counts, 4, "published").toarray()
+    score = pathsim(counts).toarray()
+    for row in range(len(kept)):
+        chosen = np.argsort(score[row])[::-1][: min(4, int((score[row] > 0).sum()))]
+        assert set(np.flatnonzero(kept[row])) == set(chosen)
 
 
 def test_pathsim_lies_between_zero_and_one_and_is_one_with_itself() -> None:
