@@ -3,13 +3,16 @@
 from recsys.models.base import Recommender
 from recsys.models.cl4srec import CL4SRec
 from recsys.models.dccf import DCCF
+from recsys.models.directau import DirectAU
 from recsys.models.duorec import DuoRec
 from recsys.models.gru4rec import GRU4Rec
 from recsys.models.iclrec import ICLRec
 from recsys.models.icsrec import ICSRec
+from recsys.models.lightgcl import LightGCL
 from recsys.models.lightgcn import LightGCN
 from recsys.models.mclrec import MCLRec
 from recsys.models.mf import MF
+from recsys.models.ncl import NCL
 from recsys.models.popularity import Popularity
 from recsys.models.sasrec import SASRec
 from recsys.models.sgl import SGL
@@ -25,6 +28,9 @@ MODELS: dict[str, type[Recommender]] = {
     "sgl": SGL,
     "simgcl": SimGCL,
     "xsimgcl": XSimGCL,
+    "lightgcl": LightGCL,
+    "directau": DirectAU,
+    "ncl": NCL,
     "dccf": DCCF,
     # sequences
     "gru4rec": GRU4Rec,

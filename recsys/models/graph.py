@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch_geometric.data import Data
 
-from graphcl.ops import segment_reduce, symmetric_adjacency
+from graphcl.ops import SparseMatrix, segment_reduce, symmetric_adjacency
 from graphcl.ranges import Count, Weight
 from recsys.data.interactions import Interactions
 from recsys.data.ragged import Ragged
@@ -49,8 +50,7 @@ class GraphRecommender(Recommender):
     def __init__(self, train: Interactions, config: Config) -> None:
         super().__init__(train, config)
         self._train = train
-        graph = train.graph
-        self.adjacency = symmetric_adjacency(graph.edge_index.int(), graph.num_nodes)
+        self.adjacency = bipartite_adjacency(train.graph)
         """D^-1/2 A D^-1/2 over users and items."""
         parts = [torch.empty(count, config.embedding_size) for count in (train.num_users, train.num_items)]
         for part in parts:
@@ -109,6 +109,11 @@ class GraphRecommender(Recommender):
         users, items = (half.detach().clone() for half in self.halves(self.embed()))
         known_users, known_items = self.halves(self.adjacency.crow.diff())
         return Index(items, FoldIn(users, items, known_users > 0, known_items.clamp(min=1).to(items).rsqrt()))
+
+
+def bipartite_adjacency(graph: Data) -> SparseMatrix:
+    """The normalised adjacency of a user-item graph; int32 indices, which take half the memory."""
+    return symmetric_adjacency(graph.edge_index.int(), graph.num_nodes)
 
 
 @dataclass(frozen=True)

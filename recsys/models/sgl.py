@@ -11,14 +11,14 @@ from torch import Tensor
 
 from graphcl.encoders.light import light
 from graphcl.objectives import InfoNCE
-from graphcl.ops import SparseMatrix, symmetric_adjacency
+from graphcl.ops import SparseMatrix
 from graphcl.ranges import Count, Dropout, Positive, Weight
 from graphcl.training.learner import Sampler
 from graphcl.views.random import RandomView
 from graphcl.views.structure import EdgeDrop, NodeDrop
 from recsys.data.interactions import Interactions
 from recsys.data.samplers import Triples
-from recsys.models.graph import GraphRecommender
+from recsys.models.graph import GraphRecommender, bipartite_adjacency
 
 
 class SGL(GraphRecommender):
@@ -59,8 +59,7 @@ class SGL(GraphRecommender):
         return [self._matrix(view)] * self.config.n_layers
 
     def _matrix(self, view: RandomView) -> SparseMatrix:
-        graph = view(self._train.graph)
-        return symmetric_adjacency(graph.edge_index.to(self.device), graph.num_nodes)
+        return bipartite_adjacency(view(self._train.graph)).to(self.device)
 
     def embed(self) -> Tensor:
         """[U + I, d]"""

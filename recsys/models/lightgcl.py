@@ -1,0 +1,84 @@
+"""LightGCL: simple yet effective graph contrastive learning for recommendation (Cai et al., ICLR 2023).
+
+Deviations: the anchors of a contrast are the distinct users and the distinct positive items of a batch, where the
+authors keep duplicates and add negative items; the positive term is not clamped to [-5, 5]; the norm penalty is on the
+batch's rows. As in the authors' code, nothing is normalised and the candidates are all users (items).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from graphcl.encoders.light import layers
+from graphcl.objectives import InfoNCE, dot
+from graphcl.ops import SparseMatrix
+from graphcl.ranges import Count, Dropout, Positive, Weight
+from graphcl.training.learner import Sampler
+from graphcl.views.spectral import LowRank
+from graphcl.views.structure import EdgeDrop
+from recsys.data.interactions import Interactions
+from recsys.data.samplers import Triples
+from recsys.models.graph import GraphRecommender, bipartite_adjacency
+
+
+class LightGCL(GraphRecommender):
+    """LightGCN, contrasted with what a low-rank copy of the graph makes of the same layers."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(GraphRecommender.Config):
+        """Keys of LightGCL."""
+
+        n_layers: Count = 2
+        """Steps of propagation."""
+        rank: Count = 5
+        """Singular vectors of the low-rank graph."""
+        drop_ratio: Dropout = 0.0
+        """Share of edges that each epoch leaves out of the propagation in training."""
+        cl_weight: Weight = 0.2
+        """Weight of the contrast."""
+        temperature: Positive = 0.2
+        """Temperature of the contrast."""
+
+    config: Config
+
+    def __init__(self, train: Interactions, config: Config) -> None:
+        super().__init__(train, config)
+        self.objective = InfoNCE(config.temperature, similarity=dot)
+        self.low_rank = LowRank(self._block(), config.rank, generator=torch.Generator().manual_seed(0))
+        self.dropped = self.adjacency
+        """The graph of this epoch."""
+
+    def _block(self) -> SparseMatrix:
+        """[U, I] the users' rows and items' columns of the normalised adjacency."""
+        edge_index, upper = self.adjacency.edge_index.long(), self.adjacency.row < self.num_users
+        pairs = edge_index[:, upper] - torch.tensor([[0], [self.num_users]])
+        return SparseMatrix.from_edges(pairs, self.adjacency.value[upper], shape=(self.num_users, self.num_items))
+
+    def begin_epoch(self, sampler: Sampler) -> None:
+        """Draw the edges that are left out."""
+        if self.config.drop_ratio:
+            graph = EdgeDrop(self.config.drop_ratio, generator=self.generator)(self._train.graph)
+            self.dropped = bipartite_adjacency(graph).to(self.device)
+
+    def _layers(self, adjacency: SparseMatrix) -> list[Tensor]:
+        return layers(adjacency, self.embedding, self.config.n_layers)
+
+    def embed(self) -> Tensor:
+        """[U + I, d], the sum over layers."""
+        return torch.stack(self._layers(self.adjacency)).sum(0)
+
+    def forward(self, batch: Triples, phase: str) -> dict[str, Tensor]:
+        """BPR, the norm penalty, and the contrast with the low-rank graph."""
+        found = self._layers(self.dropped)
+        total = torch.stack(found).sum(0)
+        # One product for all layers: the low-rank graph is linear.
+        user, item = self.halves(torch.stack(found[:-1]).sum(0))
+        first_user, first_item = self.halves(self.embedding)
+        views = first_user + self.low_rank(item), first_item + self.low_rank(user, transpose=True)
+        nodes = batch.user.unique(), batch.positive.unique()
+        contrasts = [
+            self.objective(view.index_select(0, rows), table, positives=rows)
+            for view, table, rows in zip(views, self.halves(total), nodes, strict=True)
+        ]
+        return self.ranking(batch, total) | {"contrast": self.config.cl_weight * torch.stack(contrasts).sum()}

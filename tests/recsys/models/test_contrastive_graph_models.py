@@ -1,0 +1,101 @@
+"""LightGCL, DirectAU and NCL against dense formulas."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from graphcl.errors import InputError
+from recsys.data.interactions import Interactions
+from recsys.data.samplers import Triples
+from recsys.models.directau import DirectAU
+from recsys.models.lightgcl import LightGCL
+from recsys.models.ncl import NCL
+
+USERS, ITEMS = 9, 8
+BATCH = Triples(torch.tensor([0, 3, 3, 5]), torch.tensor([1, 2, 1, 6]), torch.tensor([[5], [4], [5], [0]]))
+
+
+@pytest.fixture
+def train() -> Interactions:
+    generator = torch.Generator().manual_seed(0)
+    user, item = (torch.randint(high - 1, (40,), generator=generator) for high in (USERS, ITEMS))
+    return Interactions(user=user, item=item, num_users=USERS, num_items=ITEMS)
+
+
+def test_lightgcl_contrasts_with_the_low_rank_graph(train):
+    model = LightGCL(train, LightGCL.Config(embedding_size=4, n_layers=2, rank=7, cl_weight=1.0, temperature=0.5))
+    adjacency = model.adjacency.dense()
+    block = adjacency[:USERS, USERS:]
+    left, s, right = torch.linalg.svd(block)
+    low = left[:, :7] * s[:7] @ right[:7]
+    low = torch.cat([F.pad(low, (USERS, 0)), F.pad(low.T, (0, ITEMS))])
+    x = model.embedding
+    total, view = x + adjacency @ x + adjacency @ adjacency @ x, x + low @ x + low @ adjacency @ x
+    expected = 0
+    for rows, side in (
+        (BATCH.user.unique(), slice(None, USERS)),
+        (BATCH.positive.unique(), slice(USERS, None)),
+    ):
+        expected = expected + F.cross_entropy(view[side][rows] @ total[side].T / 0.5, rows)
+    torch.testing.assert_close(model(BATCH, "all")["contrast"], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(model.embed(), total)
+
+
+def test_lightgcl_drops_edges_in_training_only(train):
+    model = LightGCL(train, LightGCL.Config(embedding_size=4, drop_ratio=0.5))
+    model.begin_epoch(model.sampler())
+    assert model.dropped.num_edges == 2 * (model.adjacency.num_edges // 2 - round(model.adjacency.num_edges / 4))
+    x, adjacency = model.embedding, model.adjacency.dense()
+    torch.testing.assert_close(model.embed(), x + adjacency @ x + adjacency @ adjacency @ x)
+
+
+def test_directau_by_formula(train):
+    model = DirectAU(train, DirectAU.Config(embedding_size=4, uniformity_weight=0.7))
+    user, item = (F.normalize(half, dim=1) for half in model.halves(model.embedding))
+    user, item = user[BATCH.user], item[BATCH.positive]
+    terms = model(BATCH, "all")
+    torch.testing.assert_close(terms["alignment"], (user - item).square().sum(1).mean())
+    uniform = [(-2 * torch.pdist(side).square()).exp().mean().log() for side in (user, item)]
+    torch.testing.assert_close(terms["uniformity"], 0.7 * sum(uniform) / 2)
+
+
+def test_ncl_contrasts_neighbours_and_after_the_warm_up_prototypes(train):
+    config = NCL.Config(
+        embedding_size=4,
+        n_layers=2,
+        n_clusters=3,
+        warmup_epochs=1,
+        cl_weight=1.0,
+        prototype_weight=1.0,
+        temperature=0.5,
+    )
+    model = NCL(train, config)
+    adjacency = model.adjacency.dense()
+    here, there = model.embedding, adjacency @ adjacency @ model.embedding
+    expected = 0
+    for rows, side in ((BATCH.user.unique(), slice(None, USERS)), (BATCH.positive.unique(), slice(USERS, None))):
+        logits = F.normalize(there[side][rows], dim=1) @ F.normalize(here[side], dim=1).T / 0.5
+        expected = expected + F.cross_entropy(logits, rows)
+    model.begin_epoch(model.sampler())
+    terms = model(BATCH, "all")
+    assert "prototypes" not in terms
+    torch.testing.assert_close(terms["contrast"], expected)
+
+    model.begin_epoch(model.sampler())
+    expected = 0
+    for rows, side, centroids in zip(
+        (BATCH.user.unique(), BATCH.positive.unique()),
+        model.halves(model.embedding),
+        (model.user_centroids, model.item_centroids),
+        strict=True,
+    ):
+        own = torch.cdist(side, centroids).argmin(1)[rows]
+        logits = F.normalize(side[rows], dim=1) @ F.normalize(centroids, dim=1).T / 0.5
+        expected = expected + F.cross_entropy(logits, own)
+    torch.testing.assert_close(model(BATCH, "all")["prototypes"], expected)
+    assert {"user_centroids", "item_centroids", "epoch"} <= set(model.state_dict())
+
+
+def test_ncl_refuses_odd_layers():
+    with pytest.raises(InputError, match="even"):
+        NCL.Config(n_layers=3, cl_layer=3)
