@@ -1,4 +1,4 @@
-"""ICSRec's and MCLRec's training steps, evaluation and data pass as their authors' code does them, said again literally.
+"""ICSRec's and MCLRec's steps, evaluation and data pass as their authors' code does them, said again literally.
 
 Written from the description of that code as the yardstick of `speed_sequence`: every encoding is padded to full length,
 every position goes through every layer, norms and GELU are spelt out, masks are built entry by entry, samples are

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recsys.data.ragged import Ragged, offsets_of
-from recsys.sequences.sampler import PrefixSampler
+from recsys.sequences.sampler import BLOCK, PrefixSampler, cut
 
 Pairing = Literal["last", "random"]
 
@@ -101,9 +101,9 @@ class PartnerSampler:
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Partners]:
         """All samples once, in random order."""
-        for rows in torch.randperm(self.num_samples, generator=generator).split(batch_size):
+        for rows in torch.randperm(self.num_samples, generator=generator).split(BLOCK * batch_size):
             partner = self.samples.inputs(self.partner(rows, generator))
-            yield Partners(*self.samples.take(rows, generator), partner)
+            yield from cut(Partners(*self.samples.take(rows, generator), partner), batch_size)
 
     def inputs_by_length(self) -> Iterator[Ragged]:
         """What every sample reads, short ones first, piece by piece."""

@@ -1,7 +1,8 @@
 """Batches of histories and of what came next."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,8 +11,12 @@ from graphcl.errors import InputError
 from recsys.data.ragged import Ragged
 from recsys.data.samplers import Negatives
 
-PIECE = 2**14
+PIECE = 2**12
 """Items read at a time in a pass over all samples: enough for fast products, few enough for small memory."""
+BLOCK = 64
+"""Batches put together at a time: their cost is that of a few operations on all of them."""
+
+Batch = TypeVar("Batch", bound=tuple[Any, ...])
 
 
 class Sequences(NamedTuple):
@@ -92,8 +97,8 @@ class PrefixSampler:
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Sequences]:
         """All samples once, in random order."""
-        for rows in torch.randperm(self.num_samples, generator=generator).split(batch_size):
-            yield self.take(rows, generator)
+        for rows in torch.randperm(self.num_samples, generator=generator).split(BLOCK * batch_size):
+            yield from cut(self.take(rows, generator), batch_size)
 
     def take(self, rows: Tensor, generator: torch.Generator) -> Sequences:
         """The named samples [B]."""
@@ -147,6 +152,34 @@ class UserSampler:
             target = self.histories.slice(start + 1, stop).values
             owner = user.repeat_interleave(history.lengths)
             yield Sequences(user, history, target, self.rest.draw(owner, generator))
+
+
+def cut(batch: Batch, size: int) -> Iterator[Batch]:
+    """A large batch, whose second field is its history, as batches of `size` rows."""
+    history: Ragged = batch[1]
+    counts = [piece.values.numel() for piece in split_rows(history, size)]
+
+    def parts(field: Any) -> Sequence[Any]:
+        if isinstance(field, Ragged):
+            return split_rows(field, size)
+        per_item = len(field) != history.num_rows  # where both numbers are one, either way is right
+        return field.split(counts if per_item else size)
+
+    for fields in zip(*map(parts, batch), strict=True):
+        yield type(batch)(*fields)
+
+
+def split_rows(rows: Ragged, size: int) -> list[Ragged]:
+    """Consecutive rows, `size` at a time."""
+    whole = rows.offsets.unfold(0, size + 1, size) if rows.num_rows >= size else rows.offsets.new_empty(0, size + 1)
+    first = whole[:, 0]
+    offsets = list((whole - first[:, None]).unbind())
+    if rows.num_rows % size:
+        rest = rows.offsets[len(whole) * size :]
+        first = torch.cat([first, rest[:1]])
+        offsets.append(rest - rest[0])
+    values = rows.values.split([b - a for a, b in pairwise([*first.tolist(), rows.values.numel()])])
+    return [Ragged(*parts) for parts in zip(values, offsets, strict=True)]
 
 
 def pieces_by_length(lengths: Tensor) -> tuple[Tensor, ...]:

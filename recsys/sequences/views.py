@@ -9,7 +9,7 @@ from torch import Tensor
 from graphcl.errors import InputError
 from recsys.data.ragged import Ragged
 from recsys.sequences.augment import Edit
-from recsys.sequences.sampler import PrefixSampler, UserSampler
+from recsys.sequences.sampler import BLOCK, PrefixSampler, UserSampler, cut
 
 UNCHANGED = -1
 
@@ -92,6 +92,6 @@ class ViewSampler:
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Viewed]:
         """All samples once, in random order."""
-        for batch in self.samples.batches(batch_size, generator):
+        for batch in self.samples.batches(BLOCK * batch_size, generator):
             first, second = two_views(batch.history, self.edits, generator)
-            yield Viewed(*batch, first.history, second.history)
+            yield from cut(Viewed(*batch, first.history, second.history), batch_size)
