@@ -93,25 +93,42 @@ class ClusterWeight(_Constant):
 
     def __call__(self, logits: Tensor, rows: slice, cols: slice, *_: Tensor) -> Tensor:
         anchor, candidate = self.anchor[:, rows], (self.anchor if self.candidate is None else self.candidate)[:, cols]
-        n_clusterings = len(anchor)
-        weight = n_clusterings - torch.arange(n_clusterings + 1, dtype=logits.dtype, device=logits.device)
-        below = weight.log() - math.log(n_clusterings)
-        logits.add_(math.log(n_clusterings))
-        # Pairs that share a cluster are few: only they are found and weighed, instead of a logarithm for every pair.
-        i, j = (torch.cat(part) for part in zip(*map(_equal_pairs, anchor, candidate), strict=True))
-        shared = (anchor[:, i] == candidate[:, j]).sum(0)
+        below = [math.log1p(-shared / len(anchor)) for shared in range(len(anchor))]
+        logits.add_(math.log(len(anchor)))
+        found = [_EqualPairs(a, b) for a, b in zip(anchor, candidate, strict=True)]
+        if sum(pairs.total for pairs in found) * RARE > logits.numel():
+            shared = torch.zeros(logits.shape, dtype=torch.uint8, device=logits.device)
+            for a, b in zip(anchor.int(), candidate.int(), strict=True):
+                shared.add_(a[:, None] == b)
+            for times, log_share in enumerate(below[1:], start=1):
+                logits.add_(shared == times, alpha=log_share)
+            return logits.masked_fill_(shared == len(anchor), -torch.inf)
+        # Pairs that share a cluster are few: only they are found and weighed.
+        i, j = (torch.cat(part) for part in zip(*(pairs.index() for pairs in found), strict=True))
+        shared = torch.stack([a[i] == b[j] for a, b in zip(anchor, candidate, strict=True)]).sum(0)
         # A pair may be found by several clusterings; each writes the same value.
-        return logits.index_put_((i, j), logits[i, j] + below[shared])
+        return logits.index_put_((i, j), logits[i, j] + logits.new_tensor([*below, -torch.inf])[shared])
 
 
-def _equal_pairs(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+RARE = 16
+"""Pairs are weighed one by one where fewer than one in so many shares a cluster."""
+
+
+class _EqualPairs:
     """Every (i, j) with a[i] == b[j], from sorting: no [r, c] table."""
-    value, order = b.sort()
-    first, last = torch.searchsorted(value, a), torch.searchsorted(value, a, right=True)
-    count = last - first
-    i = torch.repeat_interleave(torch.arange(len(a), device=a.device), count)
-    start = torch.repeat_interleave(first - (count.cumsum(0) - count), count)
-    return i, order[torch.arange(len(i), device=a.device) + start]
+
+    def __init__(self, a: Tensor, b: Tensor) -> None:
+        value, self.order = b.sort()
+        self.first = torch.searchsorted(value, a)
+        self.count = torch.searchsorted(value, a, right=True) - self.first
+        self.total = int(self.count.sum())
+
+    def index(self) -> tuple[Tensor, Tensor]:
+        """The two columns of the list."""
+        device = self.count.device
+        i = torch.repeat_interleave(torch.arange(len(self.count), device=device), self.count)
+        start = torch.repeat_interleave(self.first - (self.count.cumsum(0) - self.count), self.count)
+        return i, self.order[torch.arange(self.total, device=device) + start]
 
 
 @dataclass(frozen=True, eq=False)
