@@ -1,18 +1,94 @@
 """`python -m benchmarks`: a thin command line, one subcommand per measurement."""
 
+import logging
+import math
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table as Grid
 
 from benchmarks import conformance as conformance_
+from benchmarks.cell import run_cell
+from benchmarks.run import run_table
+from benchmarks.table import Board, Home
+from benchmarks.tuning import tune_table
+from graphcl.errors import InputError
+from graphcl.training.loop import NotFiniteError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Measurements of graphcl and recsys.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Measurements of graphcl and recsys.",
+)
+console = Console()
+stderr = Console(stderr=True)
+
+TableName = Annotated[str, typer.Argument(metavar="TABLE", help="a name from 'python -m benchmarks list'")]
+Rows = Annotated[str, typer.Option(help="comma-separated; default: all that can be run")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Place = Annotated[Path, typer.Option(help="folder of tables, configs, results and runs")]
+HERE = Home().root
 
 
-@app.callback()
-def _root() -> None:
-    """Keep subcommands named even while there is one."""
+def say(line: str) -> None:
+    """One line of progress."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def split(names: str) -> list[str]:
+    """`a,b` -> [a, b]."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+@app.command("list")
+def list_(home: Place = HERE) -> None:
+    """List the tables: what each is on, how many rows and records it has."""
+    grid = Grid("table", "what", "rows", "records", "published values")
+    for name in Home(home).names():
+        board = Board.load(name, Home(home))
+        records = len(list(board.home.results(name).glob("*.json")))
+        counts = (len(board.table.trained), records, len(list(board.table.values())))
+        grid.add_row(name, board.table.title, *map(str, counts))
+    console.print(grid)
+
+
+@app.command()
+def run(
+    table: TableName,
+    rows: Rows = "",
+    seeds: Annotated[int, typer.Option(min=1, help="seeds per row; default: the table's")] = 0,
+    device: Device = "auto",
+    jobs: Annotated[int, typer.Option(min=1, help="cells at a time")] = 1,
+    home: Place = HERE,
+) -> None:
+    """Run the cells that have no record yet; interrupt it at any moment, the same command goes on."""
+    board = Board.load(table, Home(home))
+    failed = run_table(board, split(rows), seeds or board.table.seeds, device=device, jobs=jobs, say=say)
+    if failed:
+        raise InputError(f"table {table}: {len(failed)} cells failed, see above; the same command tries them again")
+
+
+@app.command(hidden=True)
+def cell(table: str, row: str, seed: int, device: Device = "auto", home: Place = HERE) -> None:
+    """Run one cell; `run` starts one process of this each."""
+    run_cell(Board.load(table, Home(home)), row, seed, device=device)
+
+
+@app.command()
+def tune(
+    table: TableName,
+    rows: Rows = "",
+    trials: Annotated[int, typer.Option(min=1, help="trials per row; default: the table's")] = 0,
+    budget: Annotated[float, typer.Option(help="seconds per row after which no trial is started")] = math.inf,
+    device: Device = "auto",
+    home: Place = HERE,
+) -> None:
+    """Search hyper-parameters of every trained row, on validation, with the same number of trials for each."""
+    tune_table(Board.load(table, Home(home)), split(rows), trials, budget=budget, device=device, say=say)
 
 
 @app.command()
@@ -23,5 +99,15 @@ def conformance(
     raise typer.Exit(conformance_.main(files))
 
 
+def main() -> None:
+    """Run the command line; mistakes that a person can mend end with one sentence and status 1."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        app()
+    except (InputError, NotFiniteError) as error:
+        stderr.print(f"error: {error}", style="red", soft_wrap=True, highlight=False, markup=False)
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    app()
+    main()

@@ -1,0 +1,151 @@
+"""One cell of a table: train a row with one seed, look at the test part, write the record."""
+
+import json
+import resource
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import record as records
+from benchmarks.lock import locked
+from benchmarks.record import Record, Spent
+from benchmarks.table import Board, Masking
+from graphcl.errors import InputError
+from graphcl.training.checkpoint import write_atomically
+from recsys import folder as files
+from recsys.evaluation.metrics import measure, parse, per_user
+from recsys.evaluation.ranking import Ranking, rank
+from recsys.run import Run, train
+
+METER = "spent.json"
+DETAILS = ("losses", "metrics", "gradient_norm")
+
+
+def run_cell(board: Board, row: str, seed: int, *, device: str = "auto") -> Path:
+    """Make the record of a cell; a cell that was interrupted goes on where it was. Returns the record's path.
+
+    Raises:
+        InputError: the data is another split than the table's, or another process is at this very cell.
+    """
+    experiment = board.experiment(row, seed, device=device)
+    output = Path(experiment.settings.output)
+    with locked(output / ".lock", f"cell {row}, seed {seed}, of table {board.name}"), metered(output / METER) as meter:
+        split = experiment.split()
+        if split.digest != board.table.digest:
+            raise InputError(
+                f"table {board.name}: is on the split {board.table.digest}, the data here is {split.digest}; "
+                f"take the data and the versions that the table was made with"
+            )
+        run = train(experiment, resume=True, split=split, log=meter.tick)
+        rankings = {rule: ranking(run, rule, board.table.metrics) for rule in board.table.masking}
+        counts = split.train.item_counts
+        environment = json.loads((run.folder / files.ENVIRONMENT).read_text())
+        environment.pop("command")
+        spent = meter.save()
+        return records.write(
+            board,
+            Record(
+                table=board.name,
+                row=row,
+                seed=seed,
+                split=split.digest,
+                protocol=dict(split.protocol),
+                users=len(next(iter(rankings.values())).users),
+                config={key: value for key, value in experiment.tree().items() if key != "output"},
+                test={rule: measure(r, board.table.metrics, item_counts=counts) for rule, r in rankings.items()},
+                slices={rule: slices(r, run, board.table.metrics) for rule, r in rankings.items()},
+                outcome={key: run.result[key] for key in ("best_epoch", "best_value", "last_epoch", "cause")},
+                curve=[brief(epoch) for epoch in files.MetricsFile(run.folder).read()],
+                parameters=sum(p.numel() for p in run.model.parameters()),
+                environment=environment,
+                spent=spent,
+            ),
+            {rule: per_user(r, board.table.metrics, item_counts=counts) for rule, r in rankings.items()},
+        )
+
+
+def ranking(run: Run, rule: Masking, metrics: tuple[str, ...]) -> Ranking:
+    """The test part ranked by a masking rule."""
+    if rule != "train":
+        return run.experiment.rank(run.model, run.split, "test", metrics, mask_history=rule == "history")
+    if run.model.task == "sequential":
+        raise InputError("masking: the rule 'train' is for general models; a sequential query reads valid, too")
+    k = max(parse(name)[1] for name in metrics)
+    return rank(run.model.index(), run.split.train, run.split.test, k, mask_history=True)
+
+
+def slices(ranking: Ranking, run: Run, metrics: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """Metrics of parts of the users and of the items."""
+    return {}
+
+
+def brief(epoch: Mapping[str, Any]) -> dict[str, Any]:
+    """An epoch's record with five digits a number."""
+
+    def shorten(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: shorten(part) for key, part in value.items()}
+        return float(f"{value:.5g}") if isinstance(value, float) else value
+
+    return {key: shorten(value) for key, value in epoch.items() if key in (*DETAILS, "epoch", "seconds")}
+
+
+class Meter:
+    """Adds up what a cell costs over its sessions, in a file that outlives a kill."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        past = json.loads(path.read_text()) if path.exists() else {}
+        zero = Spent(wall_seconds=0, cpu_seconds=0, peak_memory_mib=0, sessions=0)
+        self.past = replace(zero, **past)
+        self.started = time.perf_counter(), time.process_time(), energy()
+
+    def tick(self, _: Mapping[str, Any]) -> None:
+        """An epoch has ended."""
+        self.save()
+
+    def save(self) -> Spent:
+        """What was spent until now."""
+        wall, cpu, joules = self.started
+        now = energy()
+        gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
+        spent = Spent(
+            wall_seconds=round(self.past.wall_seconds + time.perf_counter() - wall, 2),
+            cpu_seconds=round(self.past.cpu_seconds + time.process_time() - cpu, 2),
+            peak_memory_mib=round(max(self.past.peak_memory_mib, peak_memory()), 1),
+            gpu_memory_mib=gpu,
+            energy_joules=None if joules is None or now is None else (self.past.energy_joules or 0) + now - joules,
+            sessions=self.past.sessions + 1,
+        )
+        write_atomically(self.path, json.dumps(asdict(spent)).encode())
+        return spent
+
+
+@contextmanager
+def metered(path: Path) -> Iterator[Meter]:
+    """A meter that is read once more at the end, whatever the end is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    meter = Meter(path)
+    try:
+        yield meter
+    finally:
+        meter.save()
+
+
+def peak_memory() -> float:
+    """The largest resident size of this process, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def energy() -> float | None:
+    """Joules counted by the processor since some start; None where the system does not let us read it."""
+    try:
+        zones = sorted(Path("/sys/class/powercap").glob("intel-rapl:?/energy_uj"))
+        return sum(int(zone.read_text()) for zone in zones) / 1e6 if zones else None
+    except OSError:
+        return None

@@ -1,0 +1,66 @@
+"""The same search for every trained row of a table; what it finds is frozen beside the table."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from shutil import copyfile
+
+import yaml
+
+from benchmarks.lock import locked
+from benchmarks.table import Board
+from graphcl.errors import InputError
+from graphcl.training.checkpoint import write_atomically
+from recsys.config import dump
+from recsys.experiment import Experiment
+from recsys.models import MODELS
+from recsys.tune import TRIALS, search, space_of, summary
+
+SEED = 0
+"""Of every search; the seeds of the table are for its cells."""
+
+
+def tune_table(
+    board: Board,
+    rows: Sequence[str],
+    trials: int = 0,
+    *,
+    budget: float = math.inf,
+    device: str = "auto",
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Search each row; write `configs/<table>/<row>.yaml` and keep the trials in `results/<table>/tuning/`.
+
+    Raises:
+        InputError: the table has no `search`, a row is unknown, or another runner is at this table.
+    """
+    wanted = board.table.search
+    if not wanted.space or not (trials or wanted.trials):
+        raise InputError(f"table {board.name}: has no block 'search', which says what is searched")
+    with locked(board.home.runs(board.name) / ".lock", f"table {board.name}"):
+        for row in board.choose(rows):
+            experiment = board.experiment(row, SEED, device=device, tuned=False)
+            if not MODELS[experiment.kind].phases:
+                continue
+            shorter = replace(experiment.training, epochs=wanted.epochs, patience=wanted.patience)
+            experiment = Experiment(
+                experiment.settings, experiment.model, experiment.config, shorter, experiment.evaluation
+            )
+            folder = board.home.runs(board.name) / "tuning" / row
+            say(f"{row}: searching")
+            done = search(
+                experiment,
+                space_of(wanted.space),
+                folder,
+                trials=trials or wanted.trials,
+                budget=budget,
+                log=lambda trial: say(f"  {trial['number']}: {trial['value']} {trial['keys']}"),
+            )
+            found = summary(done, experiment)
+            kept = board.home.results(board.name) / "tuning" / f"{row}.jsonl"
+            target = board.home.found(board.name, row)
+            for place in (kept, target):
+                place.parent.mkdir(parents=True, exist_ok=True)
+            copyfile(folder / TRIALS, kept)
+            write_atomically(target, yaml.safe_dump(dump(found), sort_keys=False).encode())
+            say(f"{row}: {board.table.monitor} {found.value:.4f} on validation, trial {found.best} of {found.trials}")

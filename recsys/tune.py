@@ -1,0 +1,241 @@
+"""Search for hyper-parameters: every trial recorded, chosen on validation, the test part never looked at.
+
+A trial is a function of the trials before it and of the seed, so that a search that was killed goes on as if nothing
+had happened: its folder holds `trials.jsonl` and nothing else that counts.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import rmtree
+from typing import TYPE_CHECKING, Any
+
+from graphcl.errors import InputError
+from graphcl.training.checkpoint import write_atomically
+from graphcl.training.loop import NotFiniteError
+from recsys.config import ConfigError, construct
+from recsys.data.interactions import Split
+from recsys.experiment import Experiment, homes
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+
+TRIALS, BEST, PURPOSE = "trials.jsonl", "best.yaml", "search.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Between:
+    """A number in [low, high]; whole numbers where both ends are whole."""
+
+    low: float | int
+    high: float | int
+    log: bool = False
+    """Whether equal ratios are equally likely."""
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise InputError(f"low {self.low}, high {self.high}: must rise, and start above 0 where log is true")
+
+
+Space = dict[str, Between | tuple[Any, ...]]
+"""Key of the model or of the training -> a range, or the values it may take."""
+
+
+def space_of(tree: Mapping[str, Any]) -> Space:
+    """The space that YAML describes: `key: {low: 0.1, high: 1, log: true}` or `key: [value, value, ...]`.
+
+    Raises:
+        ConfigError: every entry that is neither.
+    """
+    problems: list[str] = []
+    space: Space = {}
+    for key, choice in tree.items():
+        if isinstance(choice, list | tuple) and choice:
+            space[key] = tuple(choice)
+        elif isinstance(choice, Mapping):
+            space[key] = construct(Between, choice, f"search.{key}", problems)
+        else:
+            problems.append(f"search.{key}: write {{low: 0.1, high: 1}} or a list of values, got {choice!r}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return space
+
+
+USUAL: Space = {
+    "learning_rate": Between(low=3e-4, high=1e-2, log=True),
+    "reg_weight": Between(low=1e-6, high=1e-2, log=True),
+    "cl_weight": Between(low=1e-3, high=1.0, log=True),
+    "temperature": Between(low=0.05, high=1.0, log=True),
+    "n_layers": (1, 2, 3),
+    "drop_ratio": Between(low=0.05, high=0.5),
+    "hidden_dropout": Between(low=0.1, high=0.6),
+}
+"""What is searched where nothing else is said: those of these keys that a model has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a search has found, as it lies beside the tables of the benchmarks."""
+
+    trials: int
+    """How many were made."""
+    best: int
+    """Number of the best, from 0; 0 is the configuration as it was given."""
+    value: float
+    """What it reached on validation."""
+    seconds: float
+    """Wall seconds of all trials."""
+    epochs: int
+    """Passes per trial, at most."""
+    model: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def applicable(space: Mapping[str, Any], experiment: Experiment) -> Space:
+    """The part of `space` whose keys the experiment has, by block: "model.temperature"."""
+    places = {key: block for block, keys in reversed(homes(experiment.tree()).items()) for key in keys}
+    wanted = {}
+    for key, choice in space.items():
+        if "." in key or key in places:
+            wanted[key if "." in key else f"{places[key]}.{key}"] = choice
+    if not experiment.model.phases:
+        raise InputError(f"model {experiment.kind!r} is computed at once and has nothing to search by training")
+    if not wanted:
+        raise InputError(f"search: model {experiment.kind!r} has none of the keys {', '.join(space)}")
+    return wanted
+
+
+def search(
+    experiment: Experiment,
+    space: Space,
+    folder: Path,
+    *,
+    trials: int,
+    budget: float = math.inf,
+    split: Split | None = None,
+    log: Callable[[Mapping[str, Any]], None] = lambda trial: None,
+) -> list[dict[str, Any]]:
+    """Make up to `trials` trials, the first with the configuration as it is; returns all, also earlier ones.
+
+    budget: no trial is started when the trials have taken this many seconds of wall time.
+    log: receives each trial when it has ended: number, keys, value, best epoch, seconds.
+
+    Raises:
+        InputError: the space does not fit the model, or `folder` holds another search.
+    """
+    space = applicable(space, experiment)
+    done = claim(folder, experiment, space)
+    data = split or experiment.split()
+    if not len(data.valid):
+        raise InputError("split: it has no validation part, on which a search would choose; take a split that has one")
+    while len(done) < trials and sum(trial["seconds"] for trial in done) < budget:
+        keys = propose(done, space, experiment.settings.seed)
+        trial = {"number": len(done), "keys": keys, **attempt(experiment, keys, data, folder / f"trial-{len(done)}")}
+        done.append(trial)
+        write_atomically(folder / TRIALS, "".join(json.dumps(each) + "\n" for each in done).encode())
+        log(trial)
+    return done
+
+
+def claim(folder: Path, experiment: Experiment, space: Space) -> list[dict[str, Any]]:
+    """The trials that `folder` holds of this very search; a new folder is made."""
+    purpose = hashlib.sha256((experiment.digest + json.dumps(plain(space), sort_keys=True)).encode()).hexdigest()[:12]
+    mark = folder / PURPOSE
+    if mark.exists():
+        if json.loads(mark.read_text())["search"] != purpose:
+            raise InputError(f"{folder}: holds a search with another configuration or space; name another folder")
+    else:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be made ({error.strerror}); name a writable folder") from error
+        write_atomically(mark, json.dumps({"search": purpose, "space": plain(space)}, indent=1).encode())
+    path = folder / TRIALS
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: is damaged ({error}); restore it or begin in another folder") from error
+
+
+def plain(space: Space) -> dict[str, Any]:
+    """The space as JSON."""
+    return {key: vars(choice) if isinstance(choice, Between) else list(choice) for key, choice in space.items()}
+
+
+def propose(done: list[dict[str, Any]], space: Space, seed: int) -> dict[str, Any]:
+    """The keys of the next trial: none first, then as a tree of Parzen estimators proposes from all before."""
+    if not done:
+        return {}
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(seed=seed + len(done), n_startup_trials=5)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    spread = {key: distribution(choice) for key, choice in space.items()}
+    remember(study, done, spread)
+    return dict(study.ask(spread).params)
+
+
+def remember(study: "Study", done: Iterable[Mapping[str, Any]], spread: Mapping[str, "BaseDistribution"]) -> None:
+    """Tell a fresh study of the trials that drew their keys from the space and did not diverge."""
+    import optuna
+
+    for trial in done:
+        if trial["keys"] and trial["value"] is not None:
+            study.add_trial(
+                optuna.trial.create_trial(params=trial["keys"], distributions=dict(spread), value=trial["value"])
+            )
+
+
+def distribution(choice: Any) -> "BaseDistribution":
+    """A range or a choice, in the words of optuna."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if not isinstance(choice, Between):
+        return CategoricalDistribution(choice)
+    if isinstance(choice.low, int) and isinstance(choice.high, int):
+        return IntDistribution(choice.low, choice.high, log=choice.log)
+    return FloatDistribution(choice.low, choice.high, log=choice.log)
+
+
+def attempt(experiment: Experiment, keys: Mapping[str, Any], data: Split, folder: Path) -> dict[str, Any]:
+    """Train with `keys`; what validation says. A trial whose loss is not finite has the value None."""
+    tried = Experiment.load(experiment.tree(), [f"{key}={value}" for key, value in keys.items()])
+    folder.mkdir(exist_ok=True)
+    started = time.perf_counter()
+    try:
+        outcome = tried.fit(tried.build(data.train), data, folder=folder, resume=True)
+        result = {"value": outcome.best_value, "best_epoch": outcome.best_epoch, "epochs": outcome.last_epoch + 1}
+    except NotFiniteError as error:
+        result = {"value": None, "failure": str(error)}
+    rmtree(folder)
+    return {**result, "seconds": time.perf_counter() - started}
+
+
+def summary(done: list[dict[str, Any]], experiment: Experiment) -> Found:
+    """The best trial and what was spent to find it.
+
+    Raises:
+        InputError: no trial ended with a finite loss.
+    """
+    ended = [trial for trial in done if trial["value"] is not None]
+    if not ended:
+        raise InputError("search: in no trial was the loss finite; narrow the space, above all the learning rate")
+    best = max(ended, key=lambda trial: trial["value"])
+    blocks: dict[str, dict[str, Any]] = {"model": {}, "training": {}}
+    for key, value in best["keys"].items():
+        block, _, name = key.partition(".")
+        blocks[block][name] = value
+    return Found(
+        trials=len(done),
+        best=best["number"],
+        value=best["value"],
+        seconds=round(sum(trial["seconds"] for trial in done), 1),
+        epochs=experiment.training.epochs,
+        **blocks,
+    )
