@@ -20,7 +20,7 @@ import typer
 from torch import Tensor
 
 from graphcl.data.recipe import GraphRecipe
-from graphcl.evaluation.probe import Parts, Probe, judge, linear_probe
+from graphcl.evaluation.probe import Parts, Probe, judge, validation_score
 from graphcl.models import EMBEDDERS, Embedder
 from graphcl.models.adameow import AdaMEOW
 from graphcl.training.loop import Training, fit
@@ -53,7 +53,7 @@ class Watch:
     def validate(self) -> dict[str, float]:
         """Probe on validation nodes; `fit` asks after every `eval_every` epochs."""
         z = self.embedder.embed()
-        scores = {"valid_macro_f1": validation_score(z, self.labels, self.splits, self.probe)}
+        scores = {"valid_macro_f1": validation_score(z, self.labels, self.splits, probe=self.probe)}
         if isinstance(self.embedder, AdaMEOW):
             scores |= self.embedder.weight_spread()
         self._seen = z, scores
@@ -71,17 +71,6 @@ class Watch:
         for rule, value in (("last", float(epoch)), ("loss", -loss), ("valid", scores["valid_macro_f1"])):
             if rule not in self.kept or value > self.kept[rule][0]:
                 self.kept[rule] = value, epoch, z.clone()
-
-
-def validation_score(z: Tensor, labels: Tensor, splits: Mapping[int, Parts], probe: Probe) -> float:
-    """Mean over label counts of the best validation Macro-F1 of ten probes; the test nodes are not looked at."""
-    quick = Probe(learning_rate=probe.learning_rate, weight_decay=probe.weight_decay, steps=probe.steps, repeats=10)
-    generator = torch.Generator().manual_seed(0)
-    scores = [
-        linear_probe(z, labels, (train, valid, valid), probe=quick, generator=generator).macro_f1.mean()
-        for train, valid, _ in splits.values()
-    ]
-    return 100 * float(torch.stack(scores).mean())
 
 
 def run_seed(path: Path, data_root: Path, seed: int, epochs: int | None = None) -> dict[str, Any]:

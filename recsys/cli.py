@@ -12,14 +12,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from graphcl.errors import InputError
+from graphcl.evaluation.probe import Probe
+from graphcl.models import EMBEDDERS
 from graphcl.training.loop import NotFiniteError, Training
 from recsys.cli_datasets import app as datasets_app
-from recsys.config import suggest
+from recsys.config import read, suggest
 from recsys.experiment import Evaluation, Settings
 from recsys.keys import describe
 from recsys.models import MODELS
+from recsys.nodes import NodeRun, NodeSettings, kind_in, train_embedder
 from recsys.run import Run
-from recsys.run import train as train_run
+from recsys.run import train as train_recommender
 
 app = typer.Typer(
     help="Train, evaluate and use recommenders.",
@@ -43,6 +46,8 @@ def train(
     ] = False,
 ) -> None:
     """Train as CONFIG says, then look at the test part once."""
+    nodes = kind_in(read(config).get("model")) in EMBEDDERS
+    run_training: Any = train_embedder if nodes else train_recommender
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -54,12 +59,18 @@ def train(
     ) as progress:
         bar = Bar(progress)
         try:
-            run = train_run(
+            run = run_training(
                 config, overrides or (), resume=resume, log=bar.note, progress=bar.track, started=bar.started
             )
         except KeyboardInterrupt:
             stderr.print("interrupted; the same command with --resume goes on from the last evaluation")
             raise typer.Exit(130) from None
+    (show_probes if nodes else show_ranking)(run)
+    console.print(f"Run folder: {run.folder}", soft_wrap=True)
+
+
+def show_ranking(run: Run) -> None:
+    """The test metrics beside the popularity floor, and the protocol."""
     result = run.result
     dataset = run.split.protocol.get("dataset", "data")
     table = Table(title=f"{dataset}, test, best epoch {result['best_epoch']}")
@@ -71,7 +82,16 @@ def train(
     console.print(table)
     console.print("; ".join(f"{what}: {value}" for what, value in result["protocol"].items()), highlight=False)
     console.print(f"split: {result['data']}", highlight=False)
-    console.print(f"Run folder: {run.folder}", soft_wrap=True)
+
+
+def show_probes(run: NodeRun) -> None:
+    """What the vectors are worth, in percent."""
+    table = Table("measure", "test", "sd", title=f"{len(run.embedding):,} nodes, vectors of {run.embedding.shape[1]}")
+    for name, value in run.result.items():
+        if "_std" not in name:
+            kind, at, count = name.partition("@")
+            table.add_row(name, f"{value:.2f}", f"{run.result[f'{kind}_std{at}{count}']:.2f}")
+    console.print(table if run.result else "The nodes have no labels: nothing to judge the vectors by.")
 
 
 @app.command()
@@ -131,22 +151,25 @@ def export(
 def models() -> None:
     """List the models."""
     table = Table("model", "task", "what it is")
-    for name, model in MODELS.items():
+    tasks = {name: model.task for name, model in MODELS.items()} | dict.fromkeys(EMBEDDERS, "nodes")
+    for name, model in {**MODELS, **EMBEDDERS}.items():
         module = sys.modules[model.__module__].__doc__ or model.__doc__ or ""
-        table.add_row(name, model.task, module.strip().splitlines()[0])
+        table.add_row(name, tasks[name], module.strip().splitlines()[0])
     console.print(table)
 
 
 @app.command()
 def config(model: Annotated[str, typer.Argument(metavar="MODEL", help="a name from 'recsys models'")]) -> None:
     """List every key for MODEL: its default, what it may be, what it means."""
-    if model not in MODELS:
-        raise InputError(f"model {model!r} is unknown{suggest(model, MODELS)}")
-    blocks = {"model": MODELS[model].Config, "training": Training, "evaluation": Evaluation, "": Settings}
-    for block, schema in blocks.items():
-        table = Table("key", "default", "range", "meaning", title=f"{block or 'top level'}", title_justify="left")
+    everything: dict[str, Any] = {**MODELS, **EMBEDDERS}
+    if model not in everything:
+        raise InputError(f"model {model!r} is unknown{suggest(model, everything)}")
+    learner = everything[model]
+    rest = {"probe": Probe, "": NodeSettings} if model in EMBEDDERS else {"evaluation": Evaluation, "": Settings}
+    for block, schema in {"model": learner.Config, "training": Training, **rest}.items():
+        table = Table("key", "default", "range", "meaning", title=block or "top level", title_justify="left")
         for key in describe(schema):
-            default = MODELS[model].suggested.get(key.name, key.default) if block == "training" else key.default
+            default = learner.suggested.get(key.name, key.default) if block == "training" else key.default
             table.add_row(key.name, str(default), key.range, key.meaning)
         console.print(table)
 

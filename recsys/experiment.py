@@ -19,6 +19,7 @@ from recsys.data.entries import find_entry
 from recsys.data.interactions import Interactions, Split
 from recsys.evaluation.metrics import measure, parse
 from recsys.evaluation.ranking import Ranking, Repeats, rank
+from recsys.folder import device_of
 from recsys.models import MODELS
 from recsys.models.base import Recommender
 
@@ -142,18 +143,11 @@ class Experiment:
             split = self.model.task
         return load_split(settings.dataset, split=split, filters=settings.filters)
 
-    def device(self) -> torch.device:
-        """Where to train."""
-        wanted = self.settings.device
-        if wanted == "cuda" and not torch.cuda.is_available():
-            raise InputError("device: cuda was asked for, but torch sees no GPU here; use device: auto or cpu")
-        return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
-
     def build(self, train: Interactions) -> Recommender:
         """The model before training; its first weights follow from the seed."""
         with torch.random.fork_rng():
             torch.manual_seed(self.settings.seed)
-            return self.model(train, self.config).to(self.device())
+            return self.model(train, self.config).to(device_of(self.settings.device))
 
     def fit(
         self,

@@ -10,15 +10,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
 
 from graphcl.errors import InputError
 from graphcl.training.checkpoint import write_atomically
-from recsys.data.interactions import Split
-from recsys.experiment import Experiment
 
 CONFIG, DATA, METRICS, ENVIRONMENT = "config.yaml", "data.safetensors", "metrics.jsonl", "environment.json"
 RESULT, PER_USER, REPORT = "result.json", "per_user.parquet", "report.html"
@@ -27,17 +25,15 @@ PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "pandas", "scikit-lear
 logger = logging.getLogger(__name__)
 
 
-def create(experiment: Experiment, dataset: str) -> Path:
-    """A new, empty run folder below the experiment's `output`, named after data set, model, seed and time.
+def create(output: Path, stem: str) -> Path:
+    """A new, empty run folder below `output`, called `stem` and the time.
 
     Raises:
         InputError: the folder cannot be made.
     """
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    stem = f"{Path(dataset).name}-{experiment.kind}-{experiment.settings.seed}-{stamp}"
-    output = Path(experiment.settings.output)
     for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
-        folder = output / (stem + suffix)
+        folder = output / f"{stem}-{stamp}{suffix}"
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
@@ -50,18 +46,16 @@ def create(experiment: Experiment, dataset: str) -> Path:
     raise InputError(f"output: {output} holds a thousand runs of this second; wait one")
 
 
-def find_unfinished(experiment: Experiment) -> Path | None:
-    """The newest run folder of the same experiment, finished or not; None where there is none."""
-    folders = sorted(Path(experiment.settings.output).glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime)
-    for config in reversed(folders):
-        try:
-            same = Experiment.load(config).digest == experiment.digest
-        except InputError as error:
-            logger.warning("%s passed over: %s", config.parent, error)
-            continue
-        if same:
-            return config.parent
-    return None
+def find_same(tree: Mapping[str, Any]) -> Path | None:
+    """The newest run folder with the configuration `tree`, finished or not; None where there is none."""
+    wanted = json.loads(json.dumps(tree))
+    configs = sorted(Path(tree["output"]).glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return next((path.parent for path in configs if yaml.safe_load(path.read_bytes()) == wanted), None)
+
+
+def write_config(folder: Path, tree: Mapping[str, Any]) -> None:
+    """The complete configuration, from which the run can be made again."""
+    write_atomically(folder / CONFIG, yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True).encode())
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -69,13 +63,7 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def write_config(folder: Path, experiment: Experiment) -> None:
-    """The complete configuration, from which the run can be made again."""
-    text = yaml.safe_dump(experiment.tree(), sort_keys=False, allow_unicode=True)
-    write_atomically(folder / CONFIG, text.encode())
-
-
-def environment(split: Split) -> dict[str, Any]:
+def environment(data: Mapping[str, Any]) -> dict[str, Any]:
     """What a result depends on besides its configuration: code, versions, hardware, data."""
     return {
         "command": sys.argv,
@@ -89,9 +77,20 @@ def environment(split: Split) -> dict[str, Any]:
             "threads": torch.get_num_threads(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
-        "data": {"digest": split.digest, **split.protocol},
+        "data": dict(data),
         "started": datetime.now().isoformat(timespec="seconds"),
     }
+
+
+def device_of(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """Where to train.
+
+    Raises:
+        InputError: a GPU was asked for and there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: cuda was asked for, but torch sees no GPU here; use device: auto or cpu")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def installed(package: str) -> str | None:

@@ -225,18 +225,20 @@ def train(
     if not isinstance(source, Experiment):
         source = Experiment.load(Path(source) if isinstance(source, str) else source, overrides)
     experiment = source
-    found = files.find_unfinished(experiment) if resume else None
+    found = files.find_same(experiment.tree()) if resume else None
     if found is not None and (found / files.RESULT).exists():
         started(found)
         return Run.open(found)
     data = split or experiment.split()
     model = experiment.build(data.train)
-    folder = found or files.create(experiment, data.protocol.get("dataset", "data"))
+    dataset = Path(data.protocol.get("dataset", "data")).name
+    name = f"{dataset}-{experiment.kind}-{experiment.settings.seed}"
+    folder = found or files.create(Path(experiment.settings.output), name)
     started(folder)
     if found is None:
-        files.write_config(folder, experiment)
+        files.write_config(folder, experiment.tree())
         save_split(folder / files.DATA, data)
-        files.write_json(folder / files.ENVIRONMENT, files.environment(data))
+        files.write_json(folder / files.ENVIRONMENT, files.environment({"digest": data.digest, **data.protocol}))
     elif (saved := read_split(folder / files.DATA).digest) != data.digest:
         raise InputError(f"{folder}: was trained on the split {saved}, the data is now {data.digest}; start a new run")
     metrics = files.MetricsFile(folder)

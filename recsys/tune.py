@@ -210,7 +210,11 @@ def attempt(experiment: Experiment, keys: Mapping[str, Any], data: Split, folder
     started = time.perf_counter()
     try:
         outcome = tried.fit(tried.build(data.train), data, folder=folder, resume=True)
-        result = {"value": outcome.best_value, "best_epoch": outcome.best_epoch, "epochs": outcome.last_epoch + 1}
+        result: dict[str, Any] = {
+            "value": outcome.best_value,
+            "best_epoch": outcome.best_epoch,
+            "epochs": outcome.last_epoch + 1,
+        }
     except NotFiniteError as error:
         result = {"value": None, "failure": str(error)}
     rmtree(folder)

@@ -2,10 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch_geometric.data import Data, HeteroData
 
 from graphcl.training.learner import Learner
 
@@ -45,8 +47,13 @@ class NodeSampler:
 class Embedder(Learner):
     """Learns, without labels, one vector for each node; `graphcl.evaluation.probe` says what they are worth."""
 
-    suggested: ClassVar[dict[str, Any]] = {}
-    """Values for the trainer (`learning_rate`, `epochs`, ...) that suit the method; a configuration overrides them."""
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """The hyper-parameters and nothing else: one field, one YAML key, explained by the string below it."""
+
+    def __init__(self, data: Data | HeteroData, config: Any) -> None:
+        super().__init__()
+        self.config = config
 
     @abstractmethod
     def embed(self) -> Tensor:

@@ -36,7 +36,7 @@ class DGI(Embedder):
     suggested: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "epochs": 300}
 
     def __init__(self, data: Data | HeteroData, config: Config) -> None:
-        super().__init__()
+        super().__init__(data, config)
         self.config = config
         self.graph = PlainGraph(data, config.metapaths, config.n_neighbors)
         self.encoder = GCN((self.graph.features.size, config.embedding_size))

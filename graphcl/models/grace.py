@@ -41,7 +41,7 @@ class GRACE(Embedder):
     suggested: ClassVar[dict[str, Any]] = {"learning_rate": 5e-4, "weight_decay": 1e-5, "epochs": 200}
 
     def __init__(self, data: Data | HeteroData, config: Config) -> None:
-        super().__init__()
+        super().__init__(data, config)
         self.config = config
         self.graph = PlainGraph(data, config.metapaths, config.n_neighbors)
         size = config.embedding_size

@@ -1,6 +1,6 @@
 """HeCo: self-supervised heterogeneous graph network with co-contrastive learning (Wang et al., KDD 2021)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -58,25 +58,35 @@ class HeCo(Embedder):
 
     suggested: ClassVar[dict[str, Any]] = {"learning_rate": 8e-4, "epochs": 300, "patience": 5}
 
+    positive: Tensor
+    graphs: Sequence[SparseMatrix]
+    schema: Mapping[str, SparseMatrix]
+    features: Mapping[str, Features]
+    project_type: Mapping[str, nn.Linear]
+    hear: Mapping[str, "NeighborAttention"]
+    encoders: Sequence[GCN]
+
     def __init__(self, data: HeteroData, config: Config) -> None:
-        super().__init__()
+        super().__init__(data, config)
         self.config = config
         self.target = target_of(data)
         counts = [path_counts(data, MetaPath.parse(text, data)) for text in config.metapaths]
         if not counts:
             raise InputError(f"metapaths: name at least one path from {self.target!r} back to it.")
         self.num_nodes: int = data[self.target].num_nodes
-        self.graphs = nn.ModuleList(sparse_matrix(symmetric(count)) for count in counts)
-        self.schema = nn.ModuleDict(neighbors(data, self.target))
+        self.graphs = nn.ModuleList(sparse_matrix(symmetric(count)) for count in counts)  # type: ignore[assignment]
+        self.schema = nn.ModuleDict(neighbors(data, self.target))  # type: ignore[assignment]
         self.register_buffer("positive", most_joined(counts, config.n_positives), persistent=False)
-        self.features = nn.ModuleDict(
-            {name: Features(scipy_features(data, name), data[name].num_nodes) for name in (self.target, *self.schema)}
-        )
+        types = (self.target, *self.schema)
+        tables = {name: Features(scipy_features(data, name), data[name].num_nodes) for name in types}
+        self.features = nn.ModuleDict(tables)  # type: ignore[assignment]
         size = config.embedding_size
-        self.project_type = nn.ModuleDict({name: nn.Linear(table.size, size) for name, table in self.features.items()})
-        self.hear = nn.ModuleDict({name: NeighborAttention(size, config.attention_drop) for name in self.schema})
+        linears = {name: nn.Linear(table.size, size) for name, table in tables.items()}
+        self.project_type = nn.ModuleDict(linears)  # type: ignore[assignment]
+        attentions = {name: NeighborAttention(size, config.attention_drop) for name in self.schema}
+        self.hear = nn.ModuleDict(attentions)  # type: ignore[assignment]
         self.join_types = SemanticAttention(size, config.attention_drop)
-        self.encoders = nn.ModuleList(GCN((size, size)) for _ in self.graphs)
+        self.encoders = nn.ModuleList(GCN((size, size)) for _ in self.graphs)  # type: ignore[assignment]
         self.join_paths = SemanticAttention(size, config.attention_drop)
         self.project = MLPHead(size)
         self.dropout = nn.Dropout(config.feature_drop)

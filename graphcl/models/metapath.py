@@ -1,7 +1,7 @@
 """The backbone that MEOW and AdaMEOW share: a coarse view of all meta-paths, a fine view of each with its contexts."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -86,17 +86,18 @@ class MetaPathEmbedder(Embedder):
         fan_out: Count = 10
         """Neighbours drawn per node, path and layer where a batch does not hold all nodes."""
 
+    project_type: Mapping[str, nn.Linear]
+    aggregate: Sequence[Sequence[nn.Linear]]
+
     def __init__(self, data: HeteroData, config: Any) -> None:
-        super().__init__()
+        super().__init__(data, config)
         self.config = config
         self.inputs = MetaPathViews(data, config, np.random.default_rng(int(torch.randint(2**62, ()))))
         size = config.embedding_size
-        self.project_type = nn.ModuleDict(
-            {name: nn.Linear(features.size, size) for name, features in self.inputs.features.items()}
-        )
-        self.aggregate = nn.ModuleList(
-            nn.ModuleList(nn.Linear(size, size, bias=False) for _ in places) for places in self.inputs.places
-        )
+        linears = {name: nn.Linear(features.size, size) for name, features in self.inputs.features.items()}
+        self.project_type = nn.ModuleDict(linears)  # type: ignore[assignment]
+        by_path = ([nn.Linear(size, size, bias=False) for _ in places] for places in self.inputs.places)
+        self.aggregate = nn.ModuleList(map(nn.ModuleList, by_path))  # type: ignore[assignment]
         self.gcn = SharedGCN(size, config.drop_ratio)
         self.attention = SemanticAttention(size, config.drop_ratio)
         self.dropout = nn.Dropout(config.drop_ratio)
@@ -148,12 +149,12 @@ class MetaPathEmbedder(Embedder):
         found = []
         for path, graphs in enumerate(zip(inputs.graphs, inputs.masked_graphs, strict=True)):
             for graph, features in zip(graphs, (own, inputs.masked_features), strict=True):
-                block = self.block(graph, node)
-                means = {place: self.sampled_mean(place, block.node) for place in inputs.places[path]}
-                h = self.encode_target(features, block.node)
+                block, sources = self.block(graph, node)
+                means = {place: self.sampled_mean(place, sources) for place in inputs.places[path]}
+                h = self.encode_target(features, sources)
                 found.append(self.gcn(F.elu(h + self.gather(path, means)), block))
-        block = self.block(inputs.coarse_graph, node)
-        return Views(self.gcn(self.encode_target(own, block.node), block), self.fuse(found))
+        block, sources = self.block(inputs.coarse_graph, node)
+        return Views(self.gcn(self.encode_target(own, sources), block), self.fuse(found))
 
     def fuse(self, found: list[Tensor]) -> Tensor:
         """The attention over the views, each of unit rows."""
@@ -183,12 +184,12 @@ class MetaPathEmbedder(Embedder):
             rows.append(sample)
         return chain(rows, self.encode_type(self.inputs.context_types[place], node))
 
-    def block(self, graph: SparseMatrix, node: Tensor) -> Block:
-        """Two sampled layers towards some nodes."""
+    def block(self, graph: SparseMatrix, node: Tensor) -> tuple[Block, Tensor]:
+        """Two sampled layers towards some nodes, and the nodes [S0] whose inputs they need."""
         return sampled(graph, node, self.config.fan_out, self.generator)
 
 
-def chain(factors: Any, table: Tensor) -> Tensor:
+def chain(factors: Iterable[SparseMatrix], table: Tensor) -> Tensor:
     """The product of some matrices with a table, from the right."""
     for factor in reversed(list(factors)):
         table = spmm(factor, table)

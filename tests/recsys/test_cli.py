@@ -138,7 +138,7 @@ def test_interruption_says_how_to_go_on(command, config, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "train_run", interrupted)
+    monkeypatch.setattr(cli, "train_recommender", interrupted)
     status, _, err = command("train", config)
     assert status == 130 and "--resume" in err
 

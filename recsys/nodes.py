@@ -1,0 +1,177 @@
+"""Experiments on graphs without users: an embedder learns one vector per node, probes say what they are worth."""
+
+import io
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from graphcl.data.recipe import GraphRecipe
+from graphcl.evaluation.probe import Probe, judge, validation_score
+from graphcl.models import EMBEDDERS, Embedder
+from graphcl.ranges import Whole
+from graphcl.training.checkpoint import write_atomically
+from graphcl.training.loop import Log, Progress, Training, fit
+from recsys import folder as files
+from recsys.config import ConfigError, choose, construct, dump, override, read, suggest
+from recsys.data.fetch import data_home
+
+EMBEDDING = "embedding.npy"
+VALID_MACRO_F1 = "valid_macro_f1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSettings:
+    """The keys of a configuration of an embedder, besides the blocks `model` and `training`."""
+
+    graph: GraphRecipe
+    """The graph, and what is done to its features."""
+    probe: Probe = field(default_factory=Probe)
+    """How the linear probes are trained."""
+    monitor: Literal["loss", "valid_macro_f1"] = "loss"
+    """What decides when to stop and which weights to keep; test labels never do."""
+    seed: Whole = 2026
+    """Fixes every random draw of the training."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto takes a GPU where there is one."""
+    output: str = "runs"
+    """The folder in which run folders are made."""
+
+
+@dataclass(frozen=True)
+class NodeExperiment:
+    """A configuration of an embedder, checked and complete."""
+
+    settings: NodeSettings
+    model: type[Embedder]
+    config: Any
+    training: Training
+
+    @classmethod
+    def load(cls, source: Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> "NodeExperiment":
+        """From a YAML file or a tree of keys.
+
+        Raises:
+            ConfigError: every mistake, a line each.
+        """
+        tree = read(source) if isinstance(source, Path) else dict(source)
+        block = tree.get("model")
+        model = EMBEDDERS.get(kind_in(block))
+        homes = {"training": [f.name for f in fields(Training)], "probe": [f.name for f in fields(Probe)]}
+        config_class: Any = model.Config if model else None
+        override(tree, overrides, ({"model": [f.name for f in fields(config_class)]} if model else {}) | homes)
+        problems: list[str] = []
+        table = {name: embedder.Config for name, embedder in EMBEDDERS.items()}
+        config = choose(table, tree.pop("model", {}), "model", problems)
+        trainer = tree.pop("training", None) or {}
+        suggested = model.suggested if model else {}
+        training = construct(Training, {**suggested, **trainer}, "training", problems)
+        known = [f.name for f in fields(NodeSettings)]
+        for key in [key for key in tree if key not in known]:
+            del tree[key]
+            problems.append(f"{key}: unknown key{suggest(key, ['model', 'training', *known])}")
+        settings = construct(NodeSettings, tree, source.name if isinstance(source, Path) else "config", problems)
+        if problems or model is None:
+            raise ConfigError("\n".join(problems))
+        return cls(settings, model, config, training)
+
+    @property
+    def kind(self) -> str:
+        """The model's name in YAML."""
+        return next(name for name, model in EMBEDDERS.items() if model is self.model)
+
+    def tree(self) -> dict[str, Any]:
+        """Every key, defaults spelt out."""
+        model = {"kind": self.kind, **dump(self.config)}
+        return {**dump(self.settings), "model": model, "training": dump(self.training)}
+
+
+def kind_in(block: Any) -> str:
+    """The `kind` of a configuration's model block, "" if it has none."""
+    kind = block.get("kind", "") if isinstance(block, Mapping) else block
+    return kind if isinstance(kind, str) else ""
+
+
+@dataclass(frozen=True)
+class NodeRun:
+    """A trained embedder: its folder, its vectors [N, d], and what they are worth (empty where there are no labels)."""
+
+    folder: Path
+    embedding: Tensor
+    result: Mapping[str, float]
+
+
+def train_embedder(
+    source: Path | Mapping[str, Any] | NodeExperiment,
+    overrides: Iterable[str] = (),
+    *,
+    graph: HeteroData | None = None,
+    resume: bool = False,
+    log: Log = lambda record: None,
+    progress: Progress = lambda batches, total, title: batches,
+    started: Callable[[Path], None] = lambda folder: None,
+) -> NodeRun:
+    """Train an embedder as a configuration says; its vectors are judged by probes where the nodes have labels.
+
+    Args:
+        source: a YAML file, a tree of keys, or an experiment.
+        overrides: keys set anew, such as "model.temperature=0.5".
+        graph: the graph, if it is at hand already; it takes the place of the file that `graph` names.
+        resume: go on with the newest run folder of the same configuration, if there is one.
+        log: receives a record per epoch.
+        progress: wraps the batches of each epoch.
+        started: is told the run folder before training begins.
+
+    Raises:
+        InputError: the configuration, the graph or the folder is at fault.
+        NotFiniteError: a loss or gradient is not finite.
+    """
+    experiment = source if isinstance(source, NodeExperiment) else NodeExperiment.load(source, overrides)
+    settings = experiment.settings
+    data = settings.graph.load(data_home()) if graph is None else graph
+    store = data[data.target_type]
+    labelled = "y" in store and "splits" in store
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        embedder = experiment.model(data, experiment.config).to(files.device_of(settings.device))
+    found = files.find_same(experiment.tree()) if resume else None
+    name = Path(settings.graph.path)
+    stem = f"{name.parent.name or name.stem}-{experiment.kind}-{settings.seed}"
+    folder = found or files.create(Path(settings.output), stem)
+    started(folder)
+    if found is None:
+        files.write_config(folder, experiment.tree())
+        files.write_json(folder / files.ENVIRONMENT, files.environment({"dataset": settings.graph.path}))
+    metrics = files.MetricsFile(folder)
+
+    def keep(record: dict[str, Any]) -> None:
+        metrics.write(record)
+        log(record)
+
+    def validate() -> dict[str, float]:
+        return {VALID_MACRO_F1: validation_score(embedder.embed().cpu(), store.y, store.splits, probe=settings.probe)}
+
+    outcome = fit(
+        embedder,
+        experiment.training,
+        seed=settings.seed,
+        validate=validate if labelled else None,
+        monitor=settings.monitor,
+        folder=folder,
+        resume=resume,
+        log=keep,
+        progress=progress,
+    )
+    embedding = embedder.embed().cpu()
+    buffer = io.BytesIO()
+    np.save(buffer, embedding.numpy())
+    write_atomically(folder / EMBEDDING, buffer.getvalue())
+    generator = torch.Generator().manual_seed(settings.seed)
+    scores = judge(embedding, store.y, store.splits, probe=settings.probe, generator=generator) if labelled else {}
+    files.write_json(folder / files.RESULT, {"model": experiment.kind, "test": scores, **asdict(outcome)})
+    return NodeRun(folder, embedding, scores)

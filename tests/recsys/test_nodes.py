@@ -1,0 +1,57 @@
+"""An embedder through the common command line, on a small graph of two kinds of nodes."""
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import HeteroData
+
+from graphcl.errors import InputError
+from recsys import folder as files
+from recsys.nodes import NodeExperiment, train_embedder
+
+CONFIG = {
+    "graph": {"path": "unused"},
+    "model": {"kind": "meow", "embedding_size": 8, "metapaths": ["paper-author-paper"], "n_neighbors": [5], "n_clusters": [3]},  # noqa: E501
+    "training": {"epochs": 3, "train_batch_size": 1000, "eval_every": 1},
+    "probe": {"steps": 20, "repeats": 3},
+}  # fmt: skip
+
+
+@pytest.fixture
+def graph():
+    """60 papers of three fields; the authors of a paper are of its field."""
+    generator = np.random.default_rng(0)
+    data = HeteroData()
+    data.target_type = "paper"
+    field = torch.arange(60) % 3
+    data["paper"].x = torch.eye(3)[field] + 0.1 * torch.from_numpy(generator.normal(size=(60, 3))).float()
+    data["author"].x = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
+    author = torch.from_numpy(generator.integers(0, 10, size=120)) * 3 + field.repeat_interleave(2)
+    data["paper", "by", "author"].edge_index = torch.stack([torch.arange(60).repeat_interleave(2), author])
+    data["paper"].y = field
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(1))
+    data["paper"].splits = {5: (order[:15], order[15:30], order[30:])}
+    return data
+
+
+def test_it_trains_probes_and_keeps_the_vectors(graph, tmp_path):
+    run = train_embedder({**CONFIG, "output": str(tmp_path)}, graph=graph)
+    assert run.embedding.shape == (60, 8) and 0 <= run.result["macro_f1@5"] <= 100 and "nmi" in run.result
+    assert np.array_equal(np.load(run.folder / "embedding.npy"), run.embedding.numpy())
+    assert len(files.MetricsFile(run.folder).read()) == 3
+    again = train_embedder(NodeExperiment.load(run.folder / files.CONFIG), graph=graph, resume=True)
+    assert again.folder == run.folder and torch.equal(again.embedding, run.embedding)
+
+
+def test_mistakes_are_named_together():
+    tree = {**CONFIG, "model": {"kind": "meow", "temprature": 1}, "prob": {}, "training": {"epochs": 0}}
+    with pytest.raises(InputError) as caught:
+        NodeExperiment.load(tree)
+    for part in (
+        "model.temprature: unknown key; did you mean 'temperature'?",
+        "prob: unknown key",
+        "epochs: must be >= 1",
+    ):
+        assert part in str(caught.value)
+    with pytest.raises(InputError, match=r"'moew' is unknown; did you mean 'meow'\?"):
+        NodeExperiment.load({**CONFIG, "model": {"kind": "moew"}})
