@@ -20,16 +20,13 @@ class Block:
     length: int
     lengths: Tensor
     """[rows] how many slots of each row are real."""
+    full: bool
+    """Whether the block has no padding."""
 
     @property
     def stop(self) -> int:
         """Where the block ends."""
         return self.start + self.rows * self.length
-
-    @property
-    def full(self) -> bool:
-        """Whether the block has no padding."""
-        return int(self.lengths[0]) == self.length
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,8 @@ class Layout:
         rising, order = lengths.cpu().sort(stable=True)
         blocks, start = [], 0
         for rows in split_by_length(rising):
-            block = Block(start, rows.numel(), int(rows[-1]), rows.to(offsets.device))
+            shortest, longest = int(rows[0]), int(rows[-1])
+            block = Block(start, rows.numel(), longest, rows.to(offsets.device), shortest == longest)
             blocks.append(block)
             start = block.stop
         first = torch.cat([torch.arange(b.rows) * b.length + b.start for b in blocks]).to(offsets.device)
