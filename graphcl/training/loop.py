@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -157,6 +158,7 @@ def run_epoch(
     if per_epoch == 0:
         raise InputError("the training data yields no batch; it needs at least one interaction that can be sampled")
     sums: dict[str, Tensor] = {}
+    terms: Counter[str] = Counter()
     norm_sum = torch.zeros((), device=learner.device)
     count = 0
     for batch in progress(sampler.batches(size, state.generator), per_epoch, f"epoch {state.epoch}"):
@@ -172,12 +174,13 @@ def run_epoch(
             norm = update(learner, losses, phase, state, training, rate)
             for name, loss in losses.items():
                 sums[name] = sums.get(name, torch.zeros_like(norm_sum)) + loss.detach()
+                terms[name] += 1
             norm_sum += norm
             if learner.device.type == "cpu" or count % 50 == 0 or count + 1 == per_epoch:
                 refuse_non_finite(losses, norm, learner, state, count)
         state.step += 1
         count += 1
-    means = {name: float(total) / count for name, total in sums.items()}
+    means = {name: float(total) / terms[name] for name, total in sums.items()}
     unknown = set(training.loss_schedules) - set(means)
     if unknown:
         raise InputError(f"training.loss_schedules: no loss term is called {min(unknown)!r}; terms: {', '.join(means)}")

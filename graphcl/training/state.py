@@ -1,7 +1,7 @@
 """Where a training stands: everything that a resumed run needs to go on bit for bit."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,7 +69,7 @@ class TrainingState:
         if self.best_epoch == self.epoch and self.best_weights is not None:
             checkpoint.save(folder / BEST, self.best_weights, position)
         tensors = {f"model/{name}": tensor for name, tensor in self.learner.state_dict().items()}
-        tensors |= {f"random/{name}": state for name, state in self._random().items()}
+        tensors |= {f"random/{name}": state for name, state in self.random().items()}
         for phase, optimizer in self.optimizers.items():
             for row, slots in optimizer.state_dict()["state"].items():
                 tensors |= {
@@ -95,12 +95,7 @@ class TrainingState:
                 row, _, slot = name.partition("/")
                 slots.setdefault(int(row), {})[slot] = value
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
-        random = section(tensors, "random")
-        self.generator.set_state(random["sampler"])
-        self.learner.generator.set_state(random["learner"])
-        torch.set_rng_state(random["cpu"])
-        if "cuda" in random:
-            torch.cuda.set_rng_state(random["cuda"], self.learner.device)
+        self.restore_random(section(tensors, "random"))
         self.scaler.load_state_dict(position["scaler"])
         self.epoch, self.step = position["epoch"], position["step"]
         self.best_epoch, self.stale = position["best_epoch"], position["stale"]
@@ -108,7 +103,8 @@ class TrainingState:
             self.best_value = position["best_value"]
             self.best_weights = checkpoint.load(folder / BEST)[0]
 
-    def _random(self) -> dict[str, Tensor]:
+    def random(self) -> dict[str, Tensor]:
+        """The state of every generator that the training draws from."""
         states = {
             "sampler": self.generator.get_state(),
             "learner": self.learner.generator.get_state(),
@@ -117,6 +113,14 @@ class TrainingState:
         if self.learner.device.type == "cuda":
             states["cuda"] = torch.cuda.get_rng_state(self.learner.device)
         return states
+
+    def restore_random(self, states: Mapping[str, Tensor]) -> None:
+        """Put every generator back to where `random` found it."""
+        self.generator.set_state(states["sampler"])
+        self.learner.generator.set_state(states["learner"])
+        torch.set_rng_state(states["cpu"])
+        if "cuda" in states:
+            torch.cuda.set_rng_state(states["cuda"], self.learner.device)
 
 
 def section(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
