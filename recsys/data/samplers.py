@@ -79,6 +79,8 @@ class PairSampler:
     ) -> None:
         if epoch_size is not None and users == "interactions":
             raise InputError("epoch_size: only users drawn uniformly have an epoch of any size; a pass has its own")
+        if not len(train):
+            raise InputError("train: holds no interaction, so there is nothing to compare")
         pair = torch.unique(train.user * train.num_items + train.item)
         user, item = pair // train.num_items, pair % train.num_items
         self._negatives = Negatives(user, item, train.num_users, train.num_items, popularity)

@@ -13,7 +13,7 @@ from torch import Tensor
 from graphcl.encoders.light import layers
 from graphcl.objectives import InfoNCE, dot
 from graphcl.ops import SparseMatrix
-from graphcl.ranges import Count, Dropout, Positive, Weight
+from graphcl.ranges import Count, Positive, Rate, Weight
 from graphcl.training.learner import Sampler
 from graphcl.views.spectral import LowRank
 from graphcl.views.structure import EdgeDrop
@@ -33,7 +33,7 @@ class LightGCL(GraphRecommender):
         """Steps of propagation."""
         rank: Count = 5
         """Singular vectors of the low-rank graph."""
-        drop_ratio: Dropout = 0.0
+        drop_ratio: Rate = 0.0
         """Share of edges that each epoch leaves out of the propagation in training."""
         cl_weight: Weight = 0.2
         """Weight of the contrast."""

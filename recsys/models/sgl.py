@@ -12,7 +12,7 @@ from torch import Tensor
 from graphcl.encoders.light import light
 from graphcl.objectives import InfoNCE
 from graphcl.ops import SparseMatrix
-from graphcl.ranges import Count, Dropout, Positive, Weight
+from graphcl.ranges import Count, Positive, Rate, Weight
 from graphcl.training.learner import Sampler
 from graphcl.views.random import RandomView
 from graphcl.views.structure import EdgeDrop, NodeDrop
@@ -32,7 +32,7 @@ class SGL(GraphRecommender):
         """Steps of propagation."""
         view: Literal["edge_drop", "node_drop", "random_walk"] = "edge_drop"
         """What a copy loses: edges (ED), nodes (ND), or other edges in every layer (RW)."""
-        drop_ratio: Dropout = 0.1
+        drop_ratio: Rate = 0.1
         """The share that is lost."""
         cl_weight: Weight = 0.1
         """Weight of the contrast between the copies."""

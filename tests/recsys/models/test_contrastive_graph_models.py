@@ -7,9 +7,12 @@ import torch.nn.functional as F
 from graphcl.errors import InputError
 from recsys.data.interactions import Interactions
 from recsys.data.samplers import Triples
+from recsys.models.dccf import DCCF
 from recsys.models.directau import DirectAU
 from recsys.models.lightgcl import LightGCL
+from recsys.models.lightgcn import LightGCN
 from recsys.models.ncl import NCL
+from recsys.models.sgl import SGL
 
 USERS, ITEMS = 9, 8
 BATCH = Triples(torch.tensor([0, 3, 3, 5]), torch.tensor([1, 2, 1, 6]), torch.tensor([[5], [4], [5], [0]]))
@@ -99,3 +102,21 @@ def test_ncl_contrasts_neighbours_and_after_the_warm_up_prototypes(train):
 def test_ncl_refuses_odd_layers():
     with pytest.raises(InputError, match="even"):
         NCL.Config(n_layers=3, cl_layer=3)
+
+
+@pytest.mark.parametrize("kind", [LightGCL, SGL])
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+def test_losing_nothing_or_everything_stays_finite(train, kind, ratio):
+    model = kind(train, kind.Config(embedding_size=4, drop_ratio=ratio))
+    model.begin_epoch(model.sampler())
+    torch.stack(list(model(BATCH, "all").values())).sum().backward()
+    assert torch.isfinite(model.embedding.grad).all()
+
+
+@pytest.mark.parametrize("kind", [LightGCN, DCCF])
+def test_a_graph_without_edges_is_refused_when_training_begins(kind):
+    nothing = torch.empty(0, dtype=torch.long)
+    for num_users, num_items in ((3, 4), (0, 4), (3, 0)):
+        train = Interactions(user=nothing, item=nothing, num_users=num_users, num_items=num_items)
+        with pytest.raises(InputError, match="nothing to compare"):
+            kind(train, kind.Config(embedding_size=4)).sampler()
