@@ -19,6 +19,7 @@ from recsys.cli_datasets import app as datasets_app
 from recsys.config import read, suggest
 from recsys.experiment import Evaluation, Settings
 from recsys.keys import describe
+from recsys.migrate import import_run
 from recsys.models import MODELS
 from recsys.nodes import NodeRun, NodeSettings, kind_in, train_embedder
 from recsys.run import Run
@@ -145,6 +146,23 @@ def export(
     """Write item and user vectors to Parquet and npy."""
     for path in Run.open(run).export(output or run / "export"):
         console.print(str(path), soft_wrap=True)
+
+
+@app.command("import-weights")
+def import_weights(
+    method: Annotated[str, typer.Argument(metavar="icsrec|mclrec", help="whose authors wrote the checkpoint")],
+    weights: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="a state_dict; only tensors are read")],
+    dataset: Annotated[str, typer.Option(help="the data set it was trained on, a name in datasets.yaml")],
+    out: Annotated[Path, typer.Option(help="the run folder to make")],
+) -> None:
+    """Turn an authors' checkpoint into a run, and evaluate it by both masking rules."""
+    run = import_run(method, weights, dataset, out)
+    table = Table("history", *run.experiment.evaluation.report, title=f"{weights.name} on {dataset}, test")
+    for masked in (True, False):
+        measured = run.evaluate(mask_history=masked)
+        table.add_row("masked" if masked else "not masked", *(f"{value:.6f}" for value in measured.values()))
+    console.print(table)
+    console.print(f"Run folder: {run.folder}", soft_wrap=True)
 
 
 @app.command()

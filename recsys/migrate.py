@@ -15,7 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.errors import InputError
+from graphcl.training import checkpoint
+from graphcl.training.state import BEST
 from recsys.data.interactions import Interactions
+from recsys.experiment import Experiment
+from recsys.run import Run, finish, furnish
 
 LAYER = {
     r"attention\.query": "attention.query",
@@ -47,6 +51,9 @@ SOURCES = {
 """The authors' names -> ours, as patterns of beginnings, by the method whose code wrote the checkpoint."""
 HALVES = {"multi_head_attention.": "attention.", "intermediate.": "feed_forward."}
 """What the halves of a layer are called in one code or the other."""
+
+REPORT = ["hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20"]
+"""The metrics of both papers."""
 
 
 @dataclass(frozen=True)
@@ -165,3 +172,26 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()) or not state:
         raise InputError(f"{path}: holds no table of tensors; save model.state_dict() alone")
     return {name: value.float() for name, value in state.items()}
+
+
+def import_run(kind: str, path: Path, dataset: str, folder: Path) -> Run:
+    """Turn an authors' checkpoint into a run folder that `recsys evaluate` and `recsys recommend` accept.
+
+    Raises:
+        InputError: the checkpoint is damaged, of another method or of another data set, or the folder exists.
+    """
+    tree: dict[str, Any] = {"dataset": dataset, "model": {"kind": kind}, "evaluation": {"report": REPORT}}
+    split = Experiment.load(tree).split()
+    official = read_official(kind, path, split.train)
+    tree["model"] |= official.config
+    experiment = Experiment.load(tree)
+    model = experiment.build(split.train)
+    official.adopt(model)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"--out: {folder} cannot be made ({error.strerror}); name a new folder") from error
+    furnish(folder, experiment, split)
+    checkpoint.save(folder / BEST, model.state_dict(), {"imported": path.name})
+    outcome = {"best_epoch": 0, "best_value": None, "last_epoch": 0, "cause": f"import of {path.name}"}
+    return finish(Run(folder, experiment, split, model.eval()), outcome)

@@ -236,9 +236,7 @@ def train(
     folder = found or files.create(Path(experiment.settings.output), name)
     started(folder)
     if found is None:
-        files.write_config(folder, experiment.tree())
-        save_split(folder / files.DATA, data)
-        files.write_json(folder / files.ENVIRONMENT, files.environment({"digest": data.digest, **data.protocol}))
+        furnish(folder, experiment, data)
     elif (saved := read_split(folder / files.DATA).digest) != data.digest:
         raise InputError(f"{folder}: was trained on the split {saved}, the data is now {data.digest}; start a new run")
     metrics = files.MetricsFile(folder)
@@ -248,19 +246,30 @@ def train(
         log(record)
 
     outcome = experiment.fit(model, data, folder=folder, resume=resume, log=keep, progress=progress)
-    run = Run(folder, experiment, data, model)
-    names = experiment.evaluation.report
-    ranking = experiment.rank(model, data, "test", names)
-    counts = data.train.item_counts
+    return finish(Run(folder, experiment, data, model), asdict(outcome))
+
+
+def furnish(folder: Path, experiment: Experiment, data: Split) -> None:
+    """Put data, environment and, last of all, the configuration into a new run folder: now it can be resumed."""
+    save_split(folder / files.DATA, data)
+    files.write_json(folder / files.ENVIRONMENT, files.environment({"digest": data.digest, **data.protocol}))
+    files.write_config(folder, experiment.tree())
+
+
+def finish(run: Run, outcome: Mapping[str, Any]) -> Run:
+    """Look at the test part, once, and write the result, the values per user and the report."""
+    experiment, folder, names = run.experiment, run.folder, run.experiment.evaluation.report
+    ranking = experiment.rank(run.model, run.split, "test", names)
+    counts = run.split.train.item_counts
     frame = per_user(ranking, [name for name in names if parse(name)[0] in PER_USER], item_counts=counts)
     frame.insert(0, "user_id", [run.user_name(user) for user in ranking.users.tolist()])
     checkpoint.write_atomically(folder / files.PER_USER, frame.to_parquet())
     result = {
         "model": experiment.kind,
         "test": measure(ranking, names, item_counts=counts),
-        "popularity": popularity_floor(experiment, data),
-        **asdict(outcome),
-        "data": data.digest,
+        "popularity": popularity_floor(experiment, run.split),
+        **outcome,
+        "data": run.split.digest,
         "protocol": ranking.protocol,
     }
     files.write_json(folder / files.RESULT, result)

@@ -227,8 +227,8 @@ def refuse_non_finite(
     for name, loss in losses.items():
         if not torch.isfinite(loss):
             raise NotFiniteError(
-                f"loss term {name!r} is {float(loss.detach()):g} {where}; lower the learning rate, raise the temperature, "
-                f"or set clip_norm; the checkpoints saved before are sound"
+                f"loss term {name!r} is {float(loss.detach()):g} {where}; lower the learning rate, "
+                f"raise the temperature, or set clip_norm; the checkpoints saved before are sound"
             )
     if not torch.isfinite(norm) and not state.scaler.is_enabled():
         names = [n for n, p in learner.named_parameters() if p.grad is not None and not torch.isfinite(p.grad).all()]
