@@ -5,15 +5,18 @@ from recsys.models.cl4srec import CL4SRec
 from recsys.models.dccf import DCCF
 from recsys.models.directau import DirectAU
 from recsys.models.duorec import DuoRec
+from recsys.models.ease import EASE
 from recsys.models.gru4rec import GRU4Rec
 from recsys.models.iclrec import ICLRec
 from recsys.models.icsrec import ICSRec
+from recsys.models.itemknn import ItemKNN
 from recsys.models.lightgcl import LightGCL
 from recsys.models.lightgcn import LightGCN
 from recsys.models.mclrec import MCLRec
 from recsys.models.mf import MF
 from recsys.models.ncl import NCL
 from recsys.models.popularity import Popularity
+from recsys.models.recency import Recency
 from recsys.models.sasrec import SASRec
 from recsys.models.sgl import SGL
 from recsys.models.simgcl import SimGCL
@@ -22,6 +25,9 @@ from recsys.models.xsimgcl import XSimGCL
 MODELS: dict[str, type[Recommender]] = {
     # floors and closed forms
     "popularity": Popularity,
+    "recency": Recency,
+    "itemknn": ItemKNN,
+    "ease": EASE,
     # graphs
     "mf": MF,
     "lightgcn": LightGCN,

@@ -1,50 +1,14 @@
 """Popularity: everybody gets what most have taken. The floor that every table shows."""
 
-from abc import abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from graphcl.training.learner import Sampler
 from recsys.data.interactions import Interactions
-from recsys.models.base import Index, Recommender
-
-
-class NoBatches:
-    """The sampler of models that are computed at once."""
-
-    def steps(self, batch_size: int) -> int:
-        """None."""
-        return 0
-
-    def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Any]:
-        """Nothing."""
-        return iter(())
-
-
-class ClosedForm(Recommender):
-    """A model without gradients: `begin_epoch` computes persistent buffers from the data, a checkpoint holds them."""
-
-    phases: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, train: Interactions, config: Any) -> None:
-        super().__init__(train, config)
-        self.interactions = train
-
-    def sampler(self) -> Sampler:
-        """Without batches."""
-        return NoBatches()
-
-    def forward(self, batch: Any, phase: str) -> dict[str, Tensor]:
-        """Without losses."""
-        return {}
-
-    @abstractmethod
-    def begin_epoch(self, sampler: Sampler) -> None:
-        """Compute the buffers from `self.interactions`."""
+from recsys.models.base import Index
+from recsys.models.closed_form import ClosedForm
 
 
 class Popularity(ClosedForm):
@@ -54,11 +18,11 @@ class Popularity(ClosedForm):
     class Config:
         """Nothing to choose."""
 
+    counts: Tensor
+
     def __init__(self, train: Interactions, config: Config) -> None:
         super().__init__(train, config)
         self.register_buffer("counts", torch.zeros(train.num_items))
-
-    counts: Tensor
 
     def begin_epoch(self, sampler: Sampler) -> None:
         """Count."""
