@@ -6,7 +6,7 @@ contestants alternate, and the best of several rounds counts, because other work
 
 import typer
 
-from benchmarks import speed_dccf, speed_objectives, speed_ops, speed_scaling
+from benchmarks import speed_dccf, speed_objectives, speed_ops, speed_scaling, speed_sequence
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -20,6 +20,7 @@ app.command("objectives")(speed_objectives.main)
 app.command("dccf")(speed_dccf.main)
 app.command("ops")(speed_ops.main)
 app.command("scaling")(speed_scaling.main)
+app.command("sequence")(speed_sequence.main)
 
 
 if __name__ == "__main__":
