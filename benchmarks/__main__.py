@@ -60,7 +60,7 @@ def list_(home: Place = HERE) -> None:
 def run(
     table: TableName,
     rows: Rows = "",
-    seeds: Annotated[int, typer.Option(min=1, help="seeds per row; default: the table's")] = 0,
+    seeds: Annotated[int | None, typer.Option(min=1, help="seeds per row; default: the table's")] = None,
     device: Device = "auto",
     jobs: Annotated[int, typer.Option(min=1, help="cells at a time")] = 1,
     home: Place = HERE,
@@ -82,7 +82,7 @@ def cell(table: str, row: str, seed: int, device: Device = "auto", home: Place =
 def tune(
     table: TableName,
     rows: Rows = "",
-    trials: Annotated[int, typer.Option(min=1, help="trials per row; default: the table's")] = 0,
+    trials: Annotated[int | None, typer.Option(min=1, help="trials per row; default: the table's")] = None,
     budget: Annotated[float, typer.Option(help="seconds per row after which no trial is started")] = math.inf,
     device: Device = "auto",
     home: Place = HERE,

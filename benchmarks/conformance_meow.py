@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from scipy.sparse import csr_matrix
@@ -62,7 +63,7 @@ class Golden:
             data[name].x = self[f"feat{number}"]
         for key in self.archive:
             if key.startswith(f"{self.schema}/edges_"):
-                source, target = key[-2:]
+                source, target = key[-2], key[-1]
                 data[source, "to", target].edge_index = self[key.split("/")[1]].nonzero().T.contiguous()
         data.target_type = SCHEMAS[self.schema][0][0]
         return data
@@ -115,7 +116,7 @@ def check_views(golden: Golden) -> Iterator[Check]:
 
 def check_encoder(golden: Golden) -> Iterator[Check]:
     """Inputs and outputs of the shared GCN, fusion, projected rows."""
-    model = build(golden)
+    model: Any = build(golden)
     inputs, seen = model.inputs, list[tuple[Tensor, Tensor]]()
     hook = model.gcn.register_forward_hook(lambda module, given, made: seen.append((given[0], made)))
     views = model.whole_views()
@@ -134,7 +135,7 @@ def check_encoder(golden: Golden) -> Iterator[Check]:
 
 def check_loss(golden: Golden) -> Iterator[Check]:
     """Pair weights, loss terms, and the gradient of every parameter."""
-    model = build(golden)
+    model: Any = build(golden)
     views = model.whole_views()
     u, v = model.project(views.coarse), model.project(views.fine)
     if isinstance(model, MEOW):
@@ -153,7 +154,7 @@ def check_loss(golden: Golden) -> Iterator[Check]:
     yield golden.check("exp_sim", (similarity / golden["tau"]).exp())
     total = torch.stack(list(terms.values())).sum()
     yield golden.check("loss_total", total)
-    total.backward()  # type: ignore[no-untyped-call]
+    total.backward()
     for ours, theirs in parameter_names(golden, model).items():
         gradient = model.get_parameter(ours).grad
         assert gradient is not None
@@ -207,7 +208,7 @@ def golden_clusters(golden: Golden) -> list[Clusters]:
 def build(golden: Golden) -> MetaPathEmbedder:
     """The model with the file's parameters and random masks, without dropout."""
     adaptive = "param:MLP.0.weight" in golden
-    common = {
+    common: dict[str, Any] = {
         "metapaths": golden.paths,
         "n_neighbors": tuple(golden["nei_max"].tolist()),
         "embedding_size": golden["z_final"].shape[1],

@@ -22,14 +22,14 @@ class DenseMEOW:
         self.features = {name: _dense(table) for name, table in inputs.features.items()}
         self.masked = _dense(inputs.masked_features)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=7e-4)
-        self.model.inputs = None  # type: ignore[assignment] -- nothing sparse stays in memory
         self.target, self.places, self.types = inputs.target, inputs.places, inputs.context_types
+        del self.model.inputs  # nothing sparse stays in memory
 
     def step(self) -> None:
         """One epoch."""
         self.optimizer.zero_grad(set_to_none=True)
         u, v = self.projected()
-        self.loss(u, v).backward()  # type: ignore[no-untyped-call]
+        self.loss(u, v).backward()
         self.optimizer.step()
 
     def projected(self) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ from graphcl.evaluation.probe import Parts, Probe, judge, validation_score
 from graphcl.models import EMBEDDERS, Embedder
 from graphcl.models.adameow import AdaMEOW
 from graphcl.training.loop import Training, fit
-from recsys.config import build, read
+from recsys.config import build, dump, read
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +99,8 @@ def run_seed(path: Path, data_root: Path, seed: int, epochs: int | None = None) 
     return {
         "row": path.stem,
         "seed": seed,
+        "model": dump(config),
+        "training": dump(settings.training),
         "epochs": outcome.last_epoch + 1,
         "prepare_cpu_seconds": prepared,
         "train_cpu_seconds": trained,

@@ -64,7 +64,7 @@ def peak_mib() -> float:
 
 
 def timed(step: Callable[[], object], times: int, before_mib: float) -> dict[str, float]:
-    """CPU seconds of one step after a first one, the least of some (the box is shared), and memory above `before_mib`."""
+    """CPU seconds of one step, the least of some after a first (boxes are shared), and memory above `before_mib`."""
     step()
     seconds = []
     for _ in range(times):
@@ -121,7 +121,8 @@ def pair_ours(root: Path) -> dict[str, float]:
 def pair_dense(root: Path) -> dict[str, float]:
     """The same from the sums of all pairs, [N, N, 64]."""
     loss, v, u = pair_loss(PAIRS)
-    return timed(lambda: dense_meow.pair_loss(loss.weight_net, v, u).backward(), 2, peak_mib())
+    net: Any = loss.weight_net
+    return timed(lambda: dense_meow.pair_loss(net, v, u).backward(), 2, peak_mib())
 
 
 def pair_loss(count: int) -> tuple[AdaptiveInfoNCE, Tensor, Tensor]:

@@ -23,7 +23,7 @@ SEED = 0
 def tune_table(
     board: Board,
     rows: Sequence[str],
-    trials: int = 0,
+    trials: int | None = None,
     *,
     budget: float = math.inf,
     device: str = "auto",

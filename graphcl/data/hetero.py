@@ -151,7 +151,7 @@ def _matrix(arrays: Mapping[str, Any], key: str) -> sp.csr_matrix | np.ndarray |
 
 
 def _edges(arrays: Mapping[str, Any], key: str) -> Tensor:
-    matrix = _matrix(arrays, key)
+    matrix: Any = _matrix(arrays, key)
     if sp.issparse(matrix):
         matrix = np.stack(matrix.tocoo().coords)
     return torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.int64))
@@ -160,7 +160,7 @@ def _edges(arrays: Mapping[str, Any], key: str) -> Tensor:
 def _tensor(features: sp.spmatrix | np.ndarray) -> Tensor:
     if not sp.issparse(features):
         return torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
-    matrix = features.tocoo()
+    matrix = sp.coo_matrix(features)
     index = torch.from_numpy(np.stack([matrix.row, matrix.col]).astype(np.int64))
     return torch.sparse_coo_tensor(index, torch.from_numpy(matrix.data).float(), tuple(matrix.shape)).coalesce()
 

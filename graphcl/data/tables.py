@@ -64,7 +64,7 @@ def _fill_nodes(store: Any, table: pd.DataFrame) -> None:
 def _lookup(table: pd.DataFrame, path: Path, column: str, index: pd.Index) -> np.ndarray:
     if column not in table:
         raise InputError(f"{path}: the column {column!r} is missing; an edge table has 'source' and 'target'.")
-    numbers = index.get_indexer(table[column])
+    numbers = index.get_indexer(pd.Index(table[column]))
     unknown = np.flatnonzero(numbers < 0)
     if unknown.size:
         raise InputError(

@@ -14,9 +14,11 @@ class GCN(nn.Module):
     The first layer may be given as a product with its matrix, for inputs that are not a dense tensor.
     """
 
+    layers: Sequence[nn.Linear]
+
     def __init__(self, sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.PReLU) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(size, after) for size, after in pairwise(sizes))
+        self.layers = nn.ModuleList(nn.Linear(size, after) for size, after in pairwise(sizes))  # type: ignore[assignment]
         self.activations = nn.ModuleList(activation() for _ in self.layers)
         for layer in self.layers:
             nn.init.xavier_uniform_(layer.weight)

@@ -17,20 +17,21 @@ class Block(NamedTuple):
     """[S1, S0]"""
     outer: SparseMatrix
     """[S, S1]"""
-    node: Tensor | None
-    """[S0] the nodes whose inputs are needed; None where they are all nodes in their order."""
 
 
 def whole(graph: SparseMatrix) -> Block:
     """Both layers on the whole graph [N, N]."""
-    return Block(graph, graph, None)
+    return Block(graph, graph)
 
 
-def sampled(graph: SparseMatrix, node: Tensor, fan_out: int, generator: torch.Generator) -> Block:
-    """Two layers towards `node` [S]; each receiver hears at most `fan_out` senders, drawn anew for each layer."""
+def sampled(graph: SparseMatrix, node: Tensor, fan_out: int, generator: torch.Generator) -> tuple[Block, Tensor]:
+    """Two layers towards `node` [S], and the nodes [S0] whose inputs they need.
+
+    Each receiver hears at most `fan_out` senders, drawn anew for each layer.
+    """
     outer, senders = take_rows(graph, node, fan_out, generator)
     inner, sources = take_rows(graph, senders, fan_out, generator)
-    return Block(inner, outer, sources)
+    return Block(inner, outer), sources
 
 
 def take_rows(

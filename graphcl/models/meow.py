@@ -32,7 +32,9 @@ class MEOW(MetaPathEmbedder):
         proto_weight: Weight = 1.0
         """Coefficient of the prototype loss."""
         max_iter: Count = 20
-        """Rounds of k-means in each epoch, which starts where the last one ended."""
+        """Rounds of k-means in each epoch."""
+        warm_start: bool = False
+        """Whether k-means starts where the last epoch ended. Cheaper, but at first half the clusters stay empty."""
         smoothing: Weight = 5.0
         """Added to the size of a cluster in the logarithm of its concentration."""
 
@@ -71,14 +73,14 @@ class MEOW(MetaPathEmbedder):
         return self.proto(u, prototypes, found.assignment, phi)
 
     def cluster(self, v: Tensor) -> list[Clusters]:
-        """M clusterings of the fine view [B, d], each from its last centroids; never more clusters than nodes."""
+        """M clusterings of the fine view [B, d]; never more clusters than nodes."""
         found = []
         for number, (n_clusters, init) in enumerate(zip(self.config.n_clusters, self._centroids, strict=True)):
             clusters = kmeans(
                 v,
                 min(n_clusters, len(v)),
                 generator=self.generator,
-                init=init if init is not None and len(init) <= len(v) else None,
+                init=init if self.config.warm_start and init is not None and len(init) <= len(v) else None,
                 max_iter=self.config.max_iter,
                 metric="inner",
             )

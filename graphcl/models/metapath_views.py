@@ -1,5 +1,6 @@
 """What the meta-path models read and never change: features, graphs and contexts, made once from a `HeteroData`."""
 
+from collections.abc import Mapping, MutableSequence, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from graphcl.data.hetero import scipy_features
 from graphcl.errors import InputError
 from graphcl.models.blocks import sparse_matrix
 from graphcl.models.features import Features, masked_features
+from graphcl.ops import SparseMatrix
 from graphcl.views.contexts import Context, contexts
 from graphcl.views.metapath import MetaPath, Step, path_counts
 from graphcl.views.pathsim import Ties, masked_copy, mean_graph, most_similar, receiving
@@ -31,6 +33,24 @@ class Settings(Protocol):
 class MetaPathViews(nn.Module):
     """Per path a graph and a masked copy; one coarse graph; features by type; contexts by place on the paths."""
 
+    # Modules, so that they follow `.to(device)`; declared as what they hold.
+    graphs: Sequence[SparseMatrix]
+    """[N, N] per path."""
+    masked_graphs: MutableSequence[SparseMatrix]
+    """[N, N] per path."""
+    coarse_graph: SparseMatrix
+    """[N, N]"""
+    places: list[list[int]]
+    """Per path: the numbers of its contexts; paths that begin alike share some."""
+    context_types: list[str]
+    """The node type of each context."""
+    context_factors: Sequence[Sequence[SparseMatrix]]
+    """Per context: matrices whose product [N, M] averages over the nodes met."""
+    masked_features: Features
+    """The target's features with some entries missing."""
+    features: Mapping[str, Features]
+    """Of the target and every type that is met."""
+
     def __init__(self, data: HeteroData, settings: Settings, random: np.random.Generator) -> None:
         super().__init__()
         self.target = target_of(data)
@@ -47,26 +67,18 @@ class MetaPathViews(nn.Module):
         ]
         graphs = [receiving(matrix) for matrix in kept]
         masked = [receiving(masked_copy(matrix, rate, random)) for matrix, rate in zip(kept, rates, strict=True)]
-        self.graphs = nn.ModuleList(map(sparse_matrix, graphs))
-        """[N, N] per path."""
-        self.masked_graphs = nn.ModuleList(map(sparse_matrix, masked))
-        """[N, N] per path."""
+        self.graphs = nn.ModuleList(map(sparse_matrix, graphs))  # type: ignore[assignment]
+        self.masked_graphs = nn.ModuleList(map(sparse_matrix, masked))  # type: ignore[assignment]
         self.coarse_graph = sparse_matrix(mean_graph(graphs)) if len(graphs) > 1 else self.graphs[0]
-        """[N, N]"""
         self.places, distinct = _places([contexts(data, path) for path in paths])
-        """Per path: the numbers of its contexts; paths that begin alike share some."""
         self.context_types = [context.node_type for context in distinct]
-        """The node type of each context."""
-        self.context_factors = nn.ModuleList(nn.ModuleList(map(sparse_matrix, _averaging(c))) for c in distinct)
-        """Per context: matrices whose product [N, M] averages over the nodes met."""
+        factors = (nn.ModuleList(map(sparse_matrix, _averaging(context))) for context in distinct)
+        self.context_factors = nn.ModuleList(factors)  # type: ignore[assignment]
         own = scipy_features(data, self.target)
         self.masked_features = Features(masked_features(own, settings.feature_mask, random), self.num_nodes)
-        """The target's features with some entries missing."""
         types = dict.fromkeys([self.target, *self.context_types])
-        self.features = nn.ModuleDict(
-            {name: Features(scipy_features(data, name), data[name].num_nodes) for name in types}
-        )
-        """Of the target and every type that is met."""
+        tables = {name: Features(scipy_features(data, name), data[name].num_nodes) for name in types}
+        self.features = nn.ModuleDict(tables)  # type: ignore[assignment]
 
 
 def target_of(data: HeteroData) -> str:
@@ -99,7 +111,7 @@ def _counts(data: HeteroData, path: MetaPath, n_walks: int, random: np.random.Ge
 
 def _places(by_path: list[list[Context]]) -> tuple[list[list[int]], list[Context]]:
     numbers: dict[tuple[Step, ...], int] = {}
-    distinct = []
+    distinct: list[Context] = []
     for context in (context for found in by_path for context in found):
         if context.steps not in numbers:
             numbers[context.steps] = len(distinct)

@@ -1,0 +1,77 @@
+"""Each published value: reproduced, above, below, or not comparable and why. Never a guess."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmarks.summary import Summary, Value
+from benchmarks.table import MASKING_WORDS, Published, Table
+
+Status = Literal["reproduced", "above", "below", "not comparable", "not run"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What we can say of one published value."""
+
+    row: str
+    metric: str
+    published: float
+    source: str
+    status: Status
+    reason: str
+    ours: Value | None = None
+    """Only where it may stand beside the published value."""
+
+
+def verify(summary: Summary) -> Iterator[Verdict]:
+    """A verdict on every published value of a table."""
+    table = summary.board.table
+    for row, metric, published, block in table.values():
+        reason = obstacle(table, row, metric, block)
+        if reason:
+            yield Verdict(row, metric, published, block.source, "not comparable", reason)
+            continue
+        assert block.masking is not None
+        ours = summary.value(row, block.masking, metric)
+        if ours is None:
+            yield Verdict(row, metric, published, block.source, "not run", "no record of this row")
+            continue
+        share = (ours.mean - published) / published
+        reason = f"{share:+.1%}, {len(ours.seeds)} seed{'s' if len(ours.seeds) > 1 else ''}"
+        yield Verdict(row, metric, published, block.source, judge(table.tolerance, share), reason, ours)
+
+
+def judge(tolerance: float, share: float) -> Status:
+    """How a difference, as a share of the published value, is called."""
+    if abs(share) <= tolerance:
+        return "reproduced"
+    return "above" if share > 0 else "below"
+
+
+def obstacle(table: Table, row: str, metric: str, block: Published) -> str:  # noqa: PLR0911
+    """Why a published value must not stand beside our runs; empty if it may."""
+    if row not in table.trained:
+        return "no model of this name here"
+    if block.digest is None:
+        return "made on another split"
+    if block.digest != table.digest:
+        return f"made on the split {block.digest}"
+    if block.masking is None:
+        return "the source does not say what was masked"
+    if block.masking not in table.masking:
+        return f"other masking: {MASKING_WORDS[block.masking]}"
+    if block.selection is None:
+        return "the source does not say how the epoch was chosen"
+    if block.selection == "test":
+        return "epoch chosen on test"
+    if metric not in table.metrics:
+        return f"{metric} is not measured here"
+    return ""
+
+
+def count(verdicts: list[Verdict]) -> str:
+    """How many of each, in words."""
+    order: tuple[Status, ...] = ("reproduced", "above", "below", "not comparable", "not run")
+    numbers = {status: sum(verdict.status == status for verdict in verdicts) for status in order}
+    return ", ".join(f"{number} {status}" for status, number in numbers.items() if number) or "no published values"
