@@ -80,9 +80,12 @@ def from_arrays(
     for key in sorted({key.split("/")[0] for key in arrays if key.startswith("edge_")}):
         source, destination = _ends(key, short, where)
         data[names[source], "to", names[destination]].edge_index = _edges(arrays, key)
-    data.target_type = target or names[str(arrays["target_type"])]
-    _add_labels(data[data.target_type], arrays)
+    if target is None and "target_type" not in arrays:
+        raise InputError(f"{where}: say which node type to embed, by the array 'target_type' or by target=.")
+    given = target or str(arrays["target_type"])
+    data.target_type = names.get(given, given)
     check(data, where)
+    _add_labels(data[data.target_type], arrays)
     return data
 
 
@@ -162,7 +165,8 @@ def _tensor(features: sp.spmatrix | np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
     matrix = sp.coo_matrix(features)
     index = torch.from_numpy(np.stack([matrix.row, matrix.col]).astype(np.int64))
-    return torch.sparse_coo_tensor(index, torch.from_numpy(matrix.data).float(), tuple(matrix.shape)).coalesce()
+    value = torch.from_numpy(matrix.data).float()
+    return torch.sparse_coo_tensor(index, value, tuple(matrix.shape), check_invariants=True).coalesce()
 
 
 def _add_labels(store: Any, arrays: Mapping[str, Any]) -> None:

@@ -47,7 +47,7 @@ def _numbers(table: pd.DataFrame, path: Path) -> pd.Index:
         raise InputError(f"{path}: the column 'id' is missing; it has {', '.join(map(str, table.columns))}.")
     index = pd.Index(table["id"])
     if index.has_duplicates:
-        raise InputError(f"{path}: the id {index[index.duplicated()][0]!r} occurs twice; ids must be unique.")
+        raise InputError(f"{path}: the id {index[index.duplicated()].tolist()[0]!r} occurs twice; ids must be unique.")
     return index
 
 
@@ -68,6 +68,6 @@ def _lookup(table: pd.DataFrame, path: Path, column: str, index: pd.Index) -> np
     unknown = np.flatnonzero(numbers < 0)
     if unknown.size:
         raise InputError(
-            f"{path}: row {unknown[0]}, column {column!r}: no node has the id {table[column].iloc[unknown[0]]!r}."
+            f"{path}: row {unknown[0]}, column {column!r}: no node has the id {table[column].tolist()[unknown[0]]!r}."
         )
     return numbers.astype(np.int64)

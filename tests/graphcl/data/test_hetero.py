@@ -1,0 +1,147 @@
+"""Graphs from archives, tables and recipes: what is read is what was written, and mistakes are named."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import torch
+
+from graphcl.data.hetero import from_arrays, load_graph, row_normalized, scipy_features
+from graphcl.data.recipe import GraphRecipe
+from graphcl.errors import InputError
+
+BINARY = sp.random(6, 9, 0.4, format="csr", random_state=1)
+BINARY.data[:] = 1
+
+
+def arrays() -> dict[str, np.ndarray]:
+    """Papers p with sparse features, authors a without, subjects s; edges in both layouts."""
+    written = sp.random(6, 5, 0.5, format="csr", random_state=0)
+    return {
+        "node_types": np.array(["p", "a", "s"]),
+        "num_nodes": np.array([6, 5, 2]),
+        "target_type": np.array("p"),
+        "edge_pa/indptr": written.indptr,
+        "edge_pa/indices": written.indices,
+        "edge_pa/shape": np.array([6, 5]),
+        "edge_p-s": np.array([[0, 1, 2, 3, 4, 5], [0, 0, 0, 1, 1, 1]]),
+        "feat_p/indptr": BINARY.indptr,
+        "feat_p/indices": BINARY.indices,
+        "feat_p/shape": np.array(BINARY.shape),
+        "labels": np.array([1, 2, 1, 2, 1, 2], dtype=np.int8),
+        "train_20": np.array([0, 1]),
+        "val_20": np.array([2, 3]),
+        "test_20": np.array([4, 5]),
+    }
+
+
+def test_an_archive_becomes_a_hetero_graph(tmp_path: Path) -> None:
+    np.savez(tmp_path / "graph.npz", **arrays())
+    data = load_graph(tmp_path / "graph.npz", names={"p": "paper", "a": "author"})
+    assert data.node_types == ["paper", "author", "s"] and data.target_type == "paper"
+    assert data["author"].num_nodes == 5 and "x" not in data["author"]
+    np.testing.assert_array_equal(scipy_features(data, "paper").toarray(), BINARY.toarray())
+    assert data["paper", "to", "s"].edge_index.tolist() == arrays()["edge_p-s"].tolist()
+    assert data["paper"].y.tolist() == [1, 2, 1, 2, 1, 2]
+    assert [part.tolist() for part in data["paper"].splits[20]] == [[0, 1], [2, 3], [4, 5]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"edge_p-s": np.array([[0, 6], [0, 0]])}, "names 'p' node 6.*numbered 0..5"),
+        ({"edge_p-x": np.array([[0], [0]])}, "'edge_p-x' should read"),
+        ({"feat_a": np.zeros((4, 2))}, "'a' has 5 nodes but 4 rows"),
+        ({"target_type": np.array("q")}, "the target 'q' is none of p, a, s"),
+    ],
+)
+def test_what_does_not_fit_is_named(change: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        from_arrays(arrays() | change)
+
+
+def test_a_missing_file_and_a_missing_array_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such graph"):
+        load_graph(tmp_path / "none.npz")
+    lacking = arrays()
+    del lacking["num_nodes"]
+    with pytest.raises(InputError, match="'num_nodes' is missing"):
+        from_arrays(lacking)
+
+
+def write_tables(folder: Path) -> None:
+    papers = pd.DataFrame({"id": ["x", "y", "z"], "label": ["b", None, "a"], "year": [1.0, 2.0, 3.0]})
+    papers.to_parquet(folder / "nodes_paper.parquet")
+    pd.DataFrame({"id": [70, 60]}).to_parquet(folder / "nodes_author.parquet")
+    edges = pd.DataFrame({"source": ["z", "x"], "target": [60, 70]})
+    edges.to_parquet(folder / "edges_paper-author.parquet")
+
+
+def test_tables_keep_ids_labels_and_features_together(tmp_path: Path) -> None:
+    write_tables(tmp_path)
+    data = load_graph(tmp_path)
+    assert data.target_type == "paper"
+    assert data["paper", "to", "author"].edge_index.tolist() == [[2, 0], [1, 0]]
+    assert data["paper"].y.tolist() == [1, -1, 0] and data["paper"].classes == ["a", "b"]
+    assert data["paper"].x.tolist() == [[1.0], [2.0], [3.0]] and "x" not in data["author"]
+
+
+def test_tables_name_the_row_that_is_wrong(tmp_path: Path) -> None:
+    write_tables(tmp_path)
+    edges = pd.DataFrame({"source": ["z", "nobody"], "target": [60, 70]})
+    edges.to_parquet(tmp_path / "edges_paper-author.parquet")
+    with pytest.raises(InputError, match="row 1, column 'source': no node has the id 'nobody'"):
+        load_graph(tmp_path)
+    pd.DataFrame({"id": [1, 1]}).to_parquet(tmp_path / "nodes_author.parquet")
+    with pytest.raises(InputError, match="the id 1 occurs twice"):
+        load_graph(tmp_path)
+
+
+def test_rows_are_divided_by_their_sums_and_empty_ones_stay() -> None:
+    table = np.array([[1.0, 3.0], [0.0, 0.0]])
+    expected = [[0.25, 0.75], [0.0, 0.0]]
+    np.testing.assert_array_equal(row_normalized(table), expected)
+    np.testing.assert_array_equal(row_normalized(sp.csr_matrix(table)).toarray(), expected)
+
+
+def recipe(**changes: object) -> GraphRecipe:
+    names = {"p": "paper", "a": "author", "s": "subject"}
+    common = {"path": "graph.npz", "names": names, "normalize": ("paper",), "mean_of": {"author": "paper"}}
+    return GraphRecipe(**(common | changes))  # type: ignore[arg-type]
+
+
+def test_a_recipe_gives_authors_the_mean_of_their_papers(tmp_path: Path) -> None:
+    np.savez(tmp_path / "graph.npz", **arrays())
+    data = recipe().load(tmp_path)
+    papers = scipy_features(data, "paper").toarray()
+    authors = scipy_features(data, "author").toarray()
+    paper, author = data["paper", "to", "author"].edge_index
+    for number in range(5):
+        own = paper[author == number]
+        expected = papers[own].mean(0) if len(own) else np.zeros(9)
+        np.testing.assert_allclose(authors[number], expected, atol=1e-6)
+
+
+def test_shuffling_renumbers_everything_about_the_target(tmp_path: Path) -> None:
+    np.savez(tmp_path / "graph.npz", **arrays())
+    plain, mixed = recipe().load(tmp_path), recipe(shuffle=True).load(tmp_path)
+
+    def facts(data) -> set[tuple[object, ...]]:
+        """What each paper is, without its number."""
+        features = scipy_features(data, "paper").toarray().round(5)
+        found = set()
+        for node in range(6):
+            ends = []
+            for name in ("author", "subject"):
+                row, column = data["paper", "to", name].edge_index
+                ends.append(tuple(sorted(column[row == node].tolist())))
+            part = [k for k, nodes in enumerate(data["paper"].splits[20]) if node in nodes]
+            found.add((tuple(features[node].tolist()), int(data["paper"].y[node]), *ends, *part))
+        return found
+
+    assert facts(plain) == facts(mixed)
+    assert not torch.equal(plain["paper"].y, mixed["paper"].y) or not torch.equal(
+        plain["paper", "to", "author"].edge_index, mixed["paper", "to", "author"].edge_index
+    )
