@@ -1,0 +1,103 @@
+"""GRACE, DGI and HeCo: they learn a world with known communities, from `Data` and from `HeteroData`."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Data, HeteroData
+
+from graphcl.errors import InputError
+from graphcl.models import DGI, GRACE, HeCo
+from graphcl.models.base import NodeBatch
+from graphcl.models.heco import most_joined
+from graphcl.training.loop import Training, fit
+from graphcl.views.metapath import MetaPath, path_counts
+
+PATHS = ("author-paper-author", "author-paper-venue-paper-author")
+
+
+def world(seed: int = 0) -> HeteroData:
+    """Three communities of twenty authors; features are noisy, edges stay inside."""
+    random = np.random.default_rng(seed)
+    data = HeteroData()
+    community, about = np.arange(60) % 3, np.arange(90) % 3
+    data["author"].x = torch.from_numpy(np.eye(3)[community] + 0.8 * random.standard_normal((60, 3))).float()
+    data["paper"].num_nodes, data["venue"].num_nodes = 90, 3
+    wrote = (about[:, None] == community) & (random.random((90, 60)) < 0.15)
+    data["paper", "to", "author"].edge_index = torch.from_numpy(np.stack(wrote.nonzero()))
+    data["author", "to", "venue"].edge_index = torch.from_numpy(np.stack([np.arange(60), community]))
+    data["paper", "to", "venue"].edge_index = torch.from_numpy(np.stack([np.arange(90), about]))
+    data["author"].y = torch.from_numpy(community)
+    data.target_type = "author"
+    return data
+
+
+def separation(z: torch.Tensor, y: torch.Tensor) -> float:
+    """Mean cosine inside communities minus between them."""
+    z = torch.nn.functional.normalize(z - z.mean(0), dim=1)
+    alike, same = z @ z.T, y[:, None] == y
+    return float(alike[same].mean() - alike[~same].mean())
+
+
+MODELS: dict[str, tuple[Any, Any]] = {
+    "grace": (GRACE, GRACE.Config(metapaths=PATHS[:1], embedding_size=16)),
+    "dgi": (DGI, DGI.Config(metapaths=PATHS[:1], embedding_size=16)),
+    "heco": (HeCo, HeCo.Config(metapaths=PATHS, embedding_size=16, n_positives=3)),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_communities_stand_apart_and_the_loss_falls(name: str) -> None:
+    kind, config = MODELS[name]
+    torch.manual_seed(0)
+    model, losses = kind(world(), config), []
+    training = Training(epochs=60, learning_rate=5e-3, train_batch_size=8, patience=100)
+    fit(model, training, seed=0, log=lambda record: losses.append(record["losses"]["info"]))
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    y = world()["author"].y
+    assert separation(world()["author"].x, y) < 0.6 < separation(model.embed(), y)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_parameter_learns(name: str) -> None:
+    kind, config = MODELS[name]
+    torch.manual_seed(0)
+    model = kind(world(), config)
+    model.generator.manual_seed(0)
+    (loss,) = model(NodeBatch(torch.arange(60)), "all").values()
+    loss.backward()
+    for label, parameter in model.named_parameters():
+        assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), label
+
+
+@pytest.mark.parametrize("name", ["grace", "dgi"])
+def test_a_plain_graph_without_meta_paths_will_do(name: str) -> None:
+    kind, config = MODELS[name]
+    edge_index = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])
+    model = kind(Data(x=torch.eye(4), edge_index=edge_index), replace(config, metapaths=()))
+    dense = model.graph.matrix.dense()
+    assert torch.equal(dense, dense.T) and (dense.diagonal() > 0).all()
+    torch.testing.assert_close(dense, (dense > 0) / 3.0)  # everybody has two neighbours and a loop
+    assert model.embed().shape == (4, 16)
+
+
+def test_several_types_need_a_path() -> None:
+    with pytest.raises(InputError, match="at least one path"):
+        GRACE(world(), GRACE.Config())
+    with pytest.raises(InputError, match="at least one path"):
+        HeCo(world(), HeCo.Config(metapaths=()))
+
+
+def test_positives_are_the_node_itself_and_those_joined_by_the_most_paths() -> None:
+    data = world()
+    counts = [path_counts(data, MetaPath.parse(text, data)) for text in PATHS]
+    row, column = most_joined(counts, 4)
+    joined = sum((matrix.toarray() > 0).astype(int) for matrix in counts)
+    np.fill_diagonal(joined, 0)
+    for node in range(60):
+        chosen = [other for other in column[row == node].tolist() if other != node]
+        assert node in column[row == node] and len(chosen) == min(3, (joined[node] > 0).sum())
+        left = np.setdiff1d(np.flatnonzero(joined[node]), chosen)
+        assert not len(left) or not chosen or joined[node, chosen].min() >= joined[node, left].max()
