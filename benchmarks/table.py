@@ -66,9 +66,14 @@ class Row:
     """The model's kind and what differs from its defaults; none for a row that is only known from publications."""
     training: dict[str, Any] = field(default_factory=dict)
     """What differs from the table's `training`."""
+    search: dict[str, Any] = field(default_factory=dict)
+    """What is searched for this row in place of the table's space, where its keys mean something else."""
     baseline: bool = False
     """Whether it learns without contrast; the best of these is what the others are tested against."""
     note: str = ""
+
+    def __post_init__(self) -> None:
+        space_of(self.search)
 
 
 @dataclass(frozen=True, kw_only=True)

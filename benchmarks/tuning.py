@@ -13,8 +13,7 @@ from graphcl.errors import InputError
 from graphcl.training.checkpoint import write_atomically
 from recsys.config import dump
 from recsys.experiment import Experiment
-from recsys.models import MODELS
-from recsys.tune import TRIALS, search, space_of, summary
+from recsys.tune import TRIALS, search, searchable, space_of, summary
 
 SEED = 0
 """Of every search; the seeds of the table are for its cells."""
@@ -40,7 +39,8 @@ def tune_table(
     with locked(board.home.runs(board.name) / ".lock", f"table {board.name}"):
         for row in board.choose(rows):
             experiment = board.experiment(row, SEED, device=device, tuned=False)
-            if not MODELS[experiment.kind].phases:
+            space = space_of(board.table.rows[row].search or wanted.space)
+            if not searchable(space, experiment):
                 continue
             shorter = replace(experiment.training, epochs=wanted.epochs, patience=wanted.patience)
             experiment = Experiment(
@@ -50,7 +50,7 @@ def tune_table(
             say(f"{row}: searching")
             done = search(
                 experiment,
-                space_of(wanted.space),
+                space,
                 folder,
                 trials=trials or wanted.trials,
                 budget=budget,

@@ -96,15 +96,28 @@ class Found:
     training: dict[str, Any] = field(default_factory=dict)
 
 
-def applicable(space: Mapping[str, Any], experiment: Experiment) -> Space:
-    """The part of `space` whose keys the experiment has, by block: "model.temperature"."""
+def searchable(space: Mapping[str, Any], experiment: Experiment) -> Space:
+    """The part of `space` whose keys the experiment has, by block: "model.temperature".
+
+    A model that is computed at once has no training to search.
+    """
     places = {key: block for block, keys in reversed(homes(experiment.tree()).items()) for key in keys}
     wanted = {}
     for key, choice in space.items():
         if "." in key or key in places:
             wanted[key if "." in key else f"{places[key]}.{key}"] = choice
     if not experiment.model.phases:
-        raise InputError(f"model {experiment.kind!r} is computed at once and has nothing to search by training")
+        return {key: choice for key, choice in wanted.items() if not key.startswith("training.")}
+    return wanted
+
+
+def applicable(space: Mapping[str, Any], experiment: Experiment) -> Space:
+    """The searchable part of `space`.
+
+    Raises:
+        InputError: there is none.
+    """
+    wanted = searchable(space, experiment)
     if not wanted:
         raise InputError(f"search: model {experiment.kind!r} has none of the keys {', '.join(space)}")
     return wanted
