@@ -20,6 +20,7 @@ from graphcl.training.checkpoint import write_atomically
 from recsys import folder as files
 from recsys.evaluation.metrics import measure, parse, per_user
 from recsys.evaluation.ranking import Ranking, rank
+from recsys.evaluation.slices import slices
 from recsys.run import Run, train
 
 METER = "spent.json"
@@ -58,7 +59,7 @@ def run_cell(board: Board, row: str, seed: int, *, device: str = "auto") -> Path
                 users=len(next(iter(rankings.values())).users),
                 config={key: value for key, value in experiment.tree().items() if key != "output"},
                 test={rule: measure(r, board.table.metrics, item_counts=counts) for rule, r in rankings.items()},
-                slices={rule: slices(r, run, board.table.metrics) for rule, r in rankings.items()},
+                slices={rule: slices(r, split, board.table.metrics) for rule, r in rankings.items()},
                 outcome={key: run.result[key] for key in ("best_epoch", "best_value", "last_epoch", "cause")},
                 curve=[brief(epoch) for epoch in files.MetricsFile(run.folder).read()],
                 parameters=sum(p.numel() for p in run.model.parameters()),
@@ -77,11 +78,6 @@ def ranking(run: Run, rule: Masking, metrics: tuple[str, ...]) -> Ranking:
         raise InputError("masking: the rule 'train' is for general models; a sequential query reads valid, too")
     k = max(parse(name)[1] for name in metrics)
     return rank(run.model.index(), run.split.train, run.split.test, k, mask_history=True)
-
-
-def slices(ranking: Ranking, run: Run, metrics: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    """Metrics of parts of the users and of the items."""
-    return {}
 
 
 def brief(epoch: Mapping[str, Any]) -> dict[str, Any]:

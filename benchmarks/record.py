@@ -52,7 +52,7 @@ class Record:
     test: dict[str, dict[str, float]]
     """Masking rule -> metric -> mean over users."""
     slices: dict[str, dict[str, dict[str, float]]]
-    """Masking rule -> slice -> metric."""
+    """Masking rule -> slice -> metric, as `recsys.evaluation.slices` defines them; {} where they were not taken."""
     outcome: dict[str, Any]
     """Best and last epoch, the value on validation that chose, the cause of the end."""
     curve: list[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""Full ranking, metrics as pure functions of ranks, significance."""
+"""Full ranking, metrics as pure functions of ranks, slices, significance."""
 
 from recsys.evaluation.metrics import measure, parse, per_user
 from recsys.evaluation.ranking import Ranking, rank
