@@ -1,0 +1,44 @@
+"""Weights of edges over the degrees of their ends."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from graphcl.ops.layout import degree
+from graphcl.ops.matrix import SparseMatrix
+
+
+def normalize(
+    edge_index: Tensor,
+    num_nodes: int | tuple[int, int],
+    weight: Tensor | None = None,
+    *,
+    by: Literal["both", "row"] = "both",
+) -> Tensor:
+    r"""[E] weights of the edges [2, E] (rows, columns) over their degrees; differentiable in `weight`.
+
+    by "both": $w_{ij} / \sqrt{d_i d_j}$ with the sums of rows $d_i$ and of columns $d_j$ (Kipf & Welling, ICLR 2017);
+    by "row": $w_{ij} / d_i$. A node whose degree is zero sends and receives nothing: no infinity, no NaN.
+    """
+    num_rows, num_cols = (num_nodes, num_nodes) if isinstance(num_nodes, int) else num_nodes
+    row, col = edge_index
+    weight = torch.ones(row.numel(), device=row.device) if weight is None else weight
+    by_row = degree(row, num_rows, weight)
+    if by == "row":
+        return weight * _power(by_row, -1.0).index_select(0, row)
+    by_col = degree(col, num_cols, weight)
+    # The bracket makes the values of a symmetric graph symmetric to the last bit.
+    return weight * (_power(by_row, -0.5).index_select(0, row) * _power(by_col, -0.5).index_select(0, col))
+
+
+def _power(degrees: Tensor, exponent: float) -> Tensor:
+    """`degrees ** exponent`, zero where the degree is; the inner `where` keeps NaN out of the gradient."""
+    positive = degrees > 0
+    return torch.where(positive, torch.where(positive, degrees, 1.0) ** exponent, 0.0)
+
+
+def symmetric_adjacency(edge_index: Tensor, num_nodes: int, weight: Tensor | None = None) -> SparseMatrix:
+    r"""$D^{-1/2} A D^{-1/2}$ of an undirected graph given with both directions of each edge."""
+    value = normalize(edge_index, num_nodes, weight)
+    return SparseMatrix.from_edges(edge_index, value, shape=num_nodes)

@@ -1,0 +1,48 @@
+"""Reductions over the segments of a compressed array; the one place that knows torch-scatter."""
+
+import importlib
+import importlib.util
+from functools import cache
+from typing import Literal
+
+from torch import Tensor
+
+from graphcl.ops.layout import rows_of
+
+Reduction = Literal["sum", "mean", "max", "min"]
+Backend = Literal["auto", "native", "scatter"]
+
+
+def segment_reduce(values: Tensor, crow: Tensor, reduce: Reduction = "sum", *, backend: Backend = "auto") -> Tensor:
+    """Reduce `values[crow[r]:crow[r + 1]]` for each r: [E, ...] -> [R, ...]; an empty segment gives 0.
+
+    backend: "scatter" needs torch-scatter; "auto" takes it where it is installed and wins, which is for extrema on
+    CUDA. Among equal extrema the gradient is shared (native) or goes to one (scatter).
+    """
+    if backend == "scatter" or (backend == "auto" and reduce in ("max", "min") and values.is_cuda and has_scatter()):
+        scatter = importlib.import_module("torch_scatter")
+        result: Tensor = scatter.segment_csr(values, crow.long(), reduce=reduce)
+        return result
+    row = rows_of(crow, values.size(0))
+    empty = values.new_zeros(crow.numel() - 1, *values.shape[1:])
+    if reduce == "sum":
+        return empty.index_add(0, row, values)
+    if reduce == "mean":
+        count = crow.diff().clamp(min=1).view(-1, *[1] * (values.dim() - 1))
+        return empty.index_add(0, row, values) / count
+    index = row.long().view(-1, *[1] * (values.dim() - 1)).expand_as(values)
+    return empty.scatter_reduce(0, index, values, "amax" if reduce == "max" else "amin", include_self=False)
+
+
+def segment_softmax(scores: Tensor, crow: Tensor, *, backend: Backend = "auto") -> Tensor:
+    """Softmax within each segment: [E, ...] -> [E, ...]; the attention over the entries of each row."""
+    row = rows_of(crow, scores.size(0))
+    peak = segment_reduce(scores.detach(), crow, "max", backend=backend)
+    weight = (scores - peak.index_select(0, row)).exp()
+    return weight / segment_reduce(weight, crow, "sum", backend=backend).index_select(0, row)
+
+
+@cache
+def has_scatter() -> bool:
+    """Whether torch-scatter is installed."""
+    return importlib.util.find_spec("torch_scatter") is not None
