@@ -180,3 +180,40 @@ def test_mistakes_are_named():
         SparseMatrix.from_edges(torch.tensor([[0, 1], [0, 2]]), torch.ones(3), shape=3)
     with pytest.raises(InputError, match="cannot multiply a tensor of shape"):
         spmm(SparseMatrix.from_edges(torch.tensor([[0], [0]]), shape=3), torch.ones(4, 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_products_are_the_same_to_the_last_bit_on_several_threads(dtype):
+    matrix = symmetric_adjacency(undirected(300, 9000), 300).to(dtype)
+    x = torch.randn(300, 33, dtype=dtype, requires_grad=True)
+    value = torch.rand(matrix.num_edges, dtype=dtype, requires_grad=True)
+
+    def results() -> list[Tensor]:
+        out = spmm(matrix, x, value)
+        reduced = segment_reduce(value, matrix.crow)
+        return [out, reduced, *torch.autograd.grad(out.square().sum() + reduced.square().sum(), (x, value))]
+
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        runs = [results() for _ in range(5)]
+    finally:
+        torch.set_num_threads(threads)
+    for other in runs[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(runs[0], other, strict=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("index", [torch.int32, torch.int64])
+def test_a_gpu_gives_the_products_and_gradients_of_the_cpu(index):
+    matrix = SparseMatrix.from_edges(edges(40, 30, 200, index=index), shape=(40, 30))
+    outcomes = []
+    for device in ("cpu", "cuda"):
+        here = copy.deepcopy(matrix).to(device)
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(30, 8, generator=generator).to(device).requires_grad_()
+        value = torch.rand(200, generator=generator).to(device).requires_grad_()
+        out = spmm(here, x, value)
+        outcomes.append([out, *torch.autograd.grad(out.square().sum(), (x, value))])
+    for ours, theirs in zip(*outcomes, strict=True):
+        torch.testing.assert_close(theirs.cpu(), ours, rtol=1e-4, atol=1e-4)
