@@ -19,10 +19,13 @@ import torch
 import typer
 from torch import Tensor
 
+from benchmarks.cell import peak_memory
 from graphcl.data.recipe import GraphRecipe
 from graphcl.evaluation.probe import Parts, Probe, judge, validation_score
 from graphcl.models import EMBEDDERS, Embedder
 from graphcl.models.adameow import AdaMEOW
+from graphcl.ranges import Count
+from graphcl.training.checkpoint import write_atomically
 from graphcl.training.loop import Training, fit
 from recsys.config import build, dump, read
 
@@ -33,9 +36,44 @@ log = logging.getLogger(__name__)
 class Settings:
     """A row without its model, whose keys depend on its kind."""
 
+    title: str
+    """What the page calls the row."""
     graph: GraphRecipe
     training: Training
     probe: Probe = field(default_factory=Probe)
+    seeds: Count = 5
+    """Trainings; fewer where one takes long."""
+    bars: tuple[str, ...] = ()
+    """The published or re-run values beside it, by their names in `metapath_bars.yaml`."""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row's YAML, checked and complete."""
+
+    name: str
+    settings: Settings
+    embedder: Any
+    config: Any
+
+    @classmethod
+    def load(cls, path: Path) -> "Row":
+        """Read it.
+
+        Raises:
+            ConfigError: a key is unknown or a value wrong.
+        """
+        tree = read(path)
+        model = dict(tree.pop("model"))
+        embedder: Any = EMBEDDERS[model.pop("kind")]
+        return cls(path.stem, build(Settings, tree, path.stem), embedder, build(embedder.Config, model, "model"))
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides what a seed gives; a record of another identity is of another row."""
+        tree = dump(self.settings)
+        kept = {key: tree[key] for key in ("graph", "training", "probe")}
+        return json.loads(json.dumps({**kept, "kind": self.embedder.__name__, "model": dump(self.config)}))  # type: ignore[no-any-return]
 
 
 @dataclass
@@ -73,41 +111,41 @@ class Watch:
                 self.kept[rule] = value, epoch, z.clone()
 
 
-def run_seed(path: Path, data_root: Path, seed: int, epochs: int | None = None) -> dict[str, Any]:
+def run_seed(row: Row, data_root: Path, seed: int) -> dict[str, Any]:
     """Train and judge with one seed."""
-    tree = read(path)
-    model_tree = dict(tree.pop("model"))
-    embedder_class: Any = EMBEDDERS[model_tree.pop("kind")]
-    config = build(embedder_class.Config, model_tree, "model")
-    if epochs is not None:
-        tree["training"]["epochs"] = epochs
-    settings = build(Settings, tree, path.stem)
+    settings = row.settings
     started, cpu = time.perf_counter(), time.process_time()
     data = settings.graph.load(data_root)
     store = data[data.target_type]
     torch.manual_seed(seed)
-    embedder = embedder_class(data, config)
+    embedder = row.embedder(data, row.config)
     prepared = time.process_time() - cpu
     watch = Watch(embedder, store.y, store.splits, settings.probe)
     cpu = time.process_time()
     outcome = fit(embedder, settings.training, seed=seed, validate=watch.validate, log=watch.log)
     trained = time.process_time() - cpu
+    memory = peak_memory()
     judged = {
         epoch: judge(z, store.y, store.splits, probe=settings.probe, generator=torch.Generator().manual_seed(seed))
         for _, epoch, z in watch.kept.values()
     }
     return {
-        "row": path.stem,
+        "row": row.name,
         "seed": seed,
-        "model": dump(config),
-        "training": dump(settings.training),
+        "identity": row.identity(),
         "epochs": outcome.last_epoch + 1,
-        "prepare_cpu_seconds": prepared,
-        "train_cpu_seconds": trained,
-        "seconds": time.perf_counter() - started,
-        "rules": {rule: {"epoch": epoch, **judged[epoch]} for rule, (_, epoch, _) in watch.kept.items()},
-        "curve": watch.curve,
+        "prepare_cpu_seconds": round(prepared, 2),
+        "train_cpu_seconds": round(trained, 2),
+        "seconds": round(time.perf_counter() - started, 1),
+        "peak_memory_mib": round(memory),
+        "rules": {rule: {"epoch": epoch, **rounded(judged[epoch])} for rule, (_, epoch, _) in watch.kept.items()},
+        "curve": [rounded(point) for point in watch.curve],
     }
+
+
+def rounded(scores: Mapping[str, float]) -> dict[str, float]:
+    """Five digits each."""
+    return {name: float(f"{value:.5g}") for name, value in scores.items()}
 
 
 def main(
@@ -115,16 +153,16 @@ def main(
     data: Annotated[Path, typer.Option(envvar="GRAPHCL_DATA", help="folder of the data sets")],
     seeds: Annotated[str, typer.Option(help="comma-separated")] = "0,1,2,3,4",
     out: Annotated[Path, typer.Option(help="folder of records")] = Path("benchmarks/results/metapath"),
-    epochs: Annotated[int | None, typer.Option(help="instead of the configured number")] = None,
 ) -> None:
     """Train and judge one row; a record per seed."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    row = Row.load(config)
     for seed in map(int, seeds.split(",")):
-        record = run_seed(config, data, seed, epochs)
-        (out / f"{config.stem}-{seed}.json").write_text(json.dumps(record, indent=1))
+        record = run_seed(row, data, seed)
+        write_atomically(out / f"{row.name}-{seed}.json", json.dumps(record, indent=1).encode())
         for rule, scores in record["rules"].items():
-            log.info("%s seed %d %s %s", config.stem, seed, rule, {k: round(v, 2) for k, v in scores.items()})
+            log.info("%s seed %d %s %s", row.name, seed, rule, {k: round(v, 2) for k, v in scores.items()})
 
 
 if __name__ == "__main__":
