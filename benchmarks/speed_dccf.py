@@ -18,11 +18,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import typer
-from rich.console import Console
-from rich.table import Table
 from scipy.sparse import coo_matrix
 from torch import Tensor
 
+from benchmarks.speed_result import Measured, Out, publish
 from recsys.data.catalog import load_split
 from recsys.data.interactions import Interactions
 from recsys.data.samplers import PairSampler, Triples
@@ -173,6 +172,7 @@ def main(
     dataset: Annotated[str, typer.Option(help="entry of datasets.yaml")] = "lightgcn_gowalla",
     batch_size: Annotated[int, typer.Option(help="triples of a step")] = 10240,
     steps: Annotated[int, typer.Option(help="steps of each; the fastest counts")] = 2,
+    out: Out = None,
 ) -> None:
     """Time a DCCF step on one thread."""
     ours = in_process("ours", dataset, batch_size, steps + 2)
@@ -180,12 +180,20 @@ def main(
     for name, value in ours["losses"].items():
         if abs(value - theirs["losses"][name]) > LOSSES_AGREE * abs(value):
             raise AssertionError(f"{name}: {value} here, {theirs['losses'][name]} in the restatement")
-    table = Table(title=f"DCCF step on {dataset}, batch {batch_size}, one thread, CPU seconds", title_justify="left")
-    for column in ("part", "literal", "ours", "ratio"):
-        table.add_column(column, justify="left" if column == "part" else "right")
-    for name, mine, other in rows(ours, theirs):
-        table.add_row(name, f"{other:.4g}", f"{mine:.4g}", f"{other / mine:.1f}")
-    Console().print(table)
+    publish(
+        "dccf",
+        [
+            Measured(
+                f"DCCF step on {dataset}, CPU seconds and GiB",
+                {"part": "", "literal": ".4g", "ours": ".4g", "ratio": ".1f"},
+                [(name, other, mine, other / mine) for name, mine, other in rows(ours, theirs)],
+            )
+        ],
+        f"Batch {batch_size}, defaults of the model (d 32, 128 intents, 2 layers), float32, one thread, each side in a "
+        f"process of its own; the fastest of {steps} (literal) and {steps + 2} (ours) steps. All loss terms of the "
+        f"first step agree to {LOSSES_AGREE:g}.",
+        out,
+    )
 
 
 def rows(ours: dict[str, dict[str, float]], theirs: dict[str, dict[str, float]]) -> Iterable[tuple[str, float, float]]:

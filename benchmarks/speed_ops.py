@@ -10,11 +10,10 @@ from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 from torch_geometric.nn import LGConv
 
+from benchmarks.speed_result import Measured, Out, publish
 from graphcl.ops import SparseMatrix, edge_dot, has_scatter, spmm, symmetric_adjacency
 
 Step = Callable[[Tensor], Tensor]
@@ -85,6 +84,7 @@ def main(
     pairs: Annotated[int, typer.Option(help="drawn; the distinct ones count")] = 1_500_000,
     size: Annotated[int, typer.Option(help="width of the vectors")] = 64,
     rounds: Annotated[int, typer.Option()] = 3,
+    out: Out = None,
 ) -> None:
     """Time sparse products and the gradient of edge values on one thread."""
     torch.set_num_threads(1)
@@ -100,21 +100,22 @@ def main(
     forward = alternate({name: lambda f=form: f(x) for name, form in forms.items()}, rounds)  # type: ignore[misc]
     both = alternate({name: backwards(form, learned, y) for name, form in forms.items()}, rounds)
     dots = alternate(dict(value_gradients(matrix, x, y)), rounds)
-    degrees = matrix.crow.diff()
-    console = Console()
-    console.print(
-        f"{users + items:,} nodes, {matrix.num_edges:,} directed edges, largest degree {int(degrees.max()):,}, d {size}"
+    publish(
+        "ops",
+        [
+            Measured(
+                "Sparse product, CPU ms",
+                {"form": "", "forward": ".0f", "forward + backward": ".0f", "times ours": ".1f"},
+                [(name, forward[name], both[name], both[name] / both["graphcl.ops.spmm"]) for name in forms],
+            ),
+            Measured(
+                "Gradient of edge values, CPU ms",
+                {"form": "", "ms": ".0f", "times ours": ".1f"},
+                [(name, taken, taken / dots["graphcl.ops.edge_dot"]) for name, taken in dots.items()],
+            ),
+        ],
+        f"{users + items:,} nodes, {matrix.num_edges:,} directed edges, largest degree "
+        f"{int(matrix.crow.diff().max()):,}, vectors of {size}, float32, one thread; the best of {rounds} rounds in "
+        f"which the forms alternate, after all gave the same result.",
+        out,
     )
-    table = Table(title="sparse product, CPU ms", title_justify="left")
-    for column in ("form", "forward", "forward + backward", "times ours"):
-        table.add_column(column, justify="left" if column == "form" else "right")
-    ours = both["graphcl.ops.spmm"]
-    for name in forms:
-        table.add_row(name, f"{forward[name]:.0f}", f"{both[name]:.0f}", f"{both[name] / ours:.1f}")
-    console.print(table)
-    table = Table(title="gradient of edge values, CPU ms", title_justify="left")
-    for column in ("form", "ms", "times ours"):
-        table.add_column(column, justify="left" if column == "form" else "right")
-    for name, milliseconds in dots.items():
-        table.add_row(name, f"{milliseconds:.0f}", f"{milliseconds / dots['graphcl.ops.edge_dot']:.1f}")
-    console.print(table)

@@ -5,19 +5,19 @@ import resource
 import subprocess
 import sys
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.speed_ops import power_law_graph
+from benchmarks.speed_result import Measured, Out, publish
 from recsys.data.interactions import Interactions
 from recsys.models import MODELS
 
 PER_USER, PER_ITEM = 20, 40
 """Interactions of a mean user and a mean item."""
+STEPS = 3
 
 
 def measure(name: str, pairs: int, batch_size: int) -> dict[str, float]:
@@ -35,7 +35,7 @@ def measure(name: str, pairs: int, batch_size: int) -> dict[str, float]:
     batches = sampler.batches(batch_size, torch.Generator().manual_seed(1))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     best = float("inf")
-    for _ in range(3):
+    for _ in range(STEPS):
         started = time.process_time()
         terms = model(next(batches), "all")
         optimizer.zero_grad()
@@ -50,24 +50,46 @@ def main(
     model: Annotated[str, typer.Option(help="name of a graph model")] = "dccf",
     sizes: Annotated[str, typer.Option(help="interactions, separated by commas")] = "100000,1000000,10000000",
     batch_size: Annotated[int, typer.Option(help="triples of a step")] = 2048,
+    out: Out = None,
 ) -> None:
     """Step time and peak memory by the number of interactions."""
-    table = Table(title=f"{model}, batch {batch_size}, one thread", title_justify="left")
-    for column in ("interactions", "build, CPU s", "step, CPU s", "step, CPU us per 1,000 edges", "peak GiB"):
-        table.add_column(column, justify="right")
-    for size in sizes.split(","):
-        command = [sys.executable, "-m", "benchmarks.speed_scaling", model, size, str(batch_size)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        found = json.loads(done.stdout.splitlines()[-1])
-        each = 1e9 * found["step"] / found["interactions"]
-        table.add_row(
-            f"{found['interactions']:,}",
-            f"{found['build']:.2f}",
-            f"{found['step']:.3f}",
-            f"{each:.0f}",
-            f"{found['gib']:.2f}",
-        )
-    Console().print(table)
+    found = [in_process(model, size, batch_size) for size in sizes.split(",")]
+    publish(
+        "scaling",
+        [
+            Measured(
+                f"{model}, batch {batch_size}",
+                {
+                    "interactions": ",",
+                    "build, CPU s": ".2f",
+                    "step, CPU s": ".3f",
+                    "step, CPU ms per million": ".0f",
+                    "peak GiB": ".2f",
+                },
+                [
+                    (
+                        one["interactions"],
+                        one["build"],
+                        one["step"],
+                        1e9 * one["step"] / one["interactions"],
+                        one["gib"],
+                    )
+                    for one in found
+                ],
+            )
+        ],
+        f"Power-law graphs with {PER_USER} interactions a user and {PER_ITEM} an item, defaults of the model, float32, "
+        f"one thread, the fastest of {STEPS} steps; the peak is that of the whole process, torch and data included.",
+        out,
+    )
+
+
+def in_process(model: str, size: str, batch_size: int) -> dict[str, Any]:
+    """`measure` in a fresh interpreter, so that its peak memory is its own."""
+    command = [sys.executable, "-m", "benchmarks.speed_scaling", model, size, str(batch_size)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 if __name__ == "__main__":
