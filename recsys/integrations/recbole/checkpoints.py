@@ -2,11 +2,14 @@
 
 import pickle
 from collections.abc import Callable, Mapping
+from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+from recbole.config import Config
+from recbole.utils import get_model
 from torch import nn
 
 from graphcl.errors import InputError
@@ -28,32 +31,43 @@ ADMITTED = {
     "yaml.loader": ("FullLoader",),
     "recsys.integrations.recbole.adapter": ("class_of",),
 }
-"""What may be named in a pickle, beside torch's storages, dtypes and RecBole's own classes of settings and models."""
+"""What a pickle may name and call, beside torch's storages and RecBole's enumerations."""
 
 
 class Unpickler(pickle.Unpickler):
     """Admits data, settings and the names of models; anything else that a file names is refused, not run."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The object of that name, if it is harmless."""
+        """The object of that name, or what may stand for it."""
         if name in ADMITTED.get(module, ()) or module == "numpy.dtypes":
             return super().find_class(module, name)
         if module == "torch" and name.endswith("Storage"):
             return super().find_class(module, name)
         if module.startswith("recbole."):
             found = super().find_class(module, name)
-            if isinstance(found, type) and is_setting_or_model(found):
+            if found is Config:
+                return EmptyConfig
+            if isinstance(found, type) and issubclass(found, Enum):
                 return found
+            if isinstance(found, type) and issubclass(found, nn.Module):
+                return None  # never built from a file; `loader` looks the class up by its name
         raise pickle.UnpicklingError(f"it names {module}.{name}, which a checkpoint has no business with")
 
 
-def is_setting_or_model(found: type) -> bool:
-    """Whether a class of RecBole's may occur in a checkpoint."""
-    from enum import Enum
+class NeverCalled(type):
+    """The type of classes that a file may fill, but not call: calling `Config` evaluates what it is given."""
 
-    from recbole.config import Config
+    def __call__(cls, *arguments: Any, **options: Any) -> Any:
+        """Refused."""
+        raise pickle.UnpicklingError("it calls RecBole's Config instead of storing one")
 
-    return issubclass(found, (Config, Enum, nn.Module))
+
+class EmptyConfig(metaclass=NeverCalled):
+    """Stands for RecBole's `Config` in a file: makes one without running its `__init__`."""
+
+    def __new__(cls) -> Any:
+        """A `Config` without content, which the file then fills."""
+        return object.__new__(Config)
 
 
 def loader(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,7 +83,13 @@ def loader(original: Callable[..., Any]) -> Callable[..., Any]:
             content = original(file, *arguments, weights_only=False, pickle_module=CAREFUL, **options)
         except pickle.UnpicklingError as error:
             raise InputError(f"{file}: is not read, for {error}") from error
-        return revived(content) if isinstance(content, Mapping) and BRIDGE in content else content
+        if not isinstance(content, Mapping):
+            return content
+        if BRIDGE in content:
+            return revived(content)
+        if isinstance(config := content.get("config"), Config):
+            config.model_class = get_model(config["model"])
+        return content
 
     return load
 
@@ -85,13 +105,13 @@ CAREFUL = SimpleNamespace(__name__="careful", Unpickler=Unpickler, load=legacy)
 
 def revived(content: Mapping[str, Any]) -> dict[str, Any]:
     """The same checkpoint with a `Config` that RecBole can work with."""
-    from recbole.config import Config
-
     from recsys.integrations.recbole.adapter import class_of
 
     made = content[BRIDGE]
+    # Config evaluates strings: a quoted one is itself, whatever it says
+    written = {key: repr(value) if isinstance(value, str) else value for key, value in made["written"].items()}
     model = class_of(made["kind"], made["hyper"])
-    return {**content, "config": Config(model=model, dataset=made["dataset"], config_dict=dict(made["written"]))}
+    return {**content, "config": Config(model=model, dataset=made["dataset"], config_dict=written)}
 
 
 def save(path: str, config: Any, model: Any, state: TrainingState, position: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ RecBole's files are never touched. Everything that `running` changes stands in `
 - `visible_devices`: `Config` sets CUDA_VISIBLE_DEVICES;
 - `own_logging`: `init_logger` puts handlers on the root logger;
 - `absent_packages`: `quick_start` imports ray, RecBole 1.2.0 also kmeans_pytorch; stand-ins take their places;
+- `hyperopt_generators`: `HyperTuning` hands hyperopt a random generator of a kind that it takes no more;
 - `no_anomaly_mode`: importing RecBole's sequential models switches autograd's anomaly mode on, for the whole process.
 """
 
@@ -21,8 +22,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
-from importlib.metadata import PackageNotFoundError, version
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,8 @@ import torch
 import yaml
 from scipy.sparse import dok_matrix
 
-from graphcl.errors import InputError
+from recsys.integrations.recbole.requirements import RecBoleError, installed, require
 
-SUPPORTED = (1, 2)
-"""RecBole's major and minor version."""
 NUMPY_NAMES: Mapping[str, Any] = {
     "float_": np.float64,
     "complex_": np.complex128,
@@ -50,28 +48,6 @@ NUMPY_NAMES: Mapping[str, Any] = {
 """Names that RecBole reads or sets."""
 _inside: ContextVar[bool] = ContextVar("inside", default=False)
 _absent = object()
-
-
-class RecBoleError(InputError):
-    """RecBole is missing, or of a version that this bridge does not know."""
-
-
-def require() -> None:
-    """Raise `RecBoleError` unless a RecBole is installed that the bridge works with."""
-    try:
-        found = version("recbole")
-    except PackageNotFoundError:
-        raise RecBoleError("RecBole is not installed; pip install 'graphcl-recsys[recbole]' brings it") from None
-    if tuple(int(part) for part in found.split(".")[:2] if part.isdecimal()) != SUPPORTED:
-        raise RecBoleError(
-            f"RecBole {found} is installed, the bridge works with 1.2.0 and 1.2.1; pip install 'recbole>=1.2.0,<1.3'"
-        )
-    pandas = version("pandas")
-    if int(pandas.split(".")[0]) >= 3:
-        raise RecBoleError(
-            f"pandas {pandas} is installed, under which RecBole leaves missing values in its data without a word; "
-            f"pip install 'pandas<3'"
-        )
 
 
 @contextmanager
@@ -236,7 +212,21 @@ def refuse_kmeans(*arguments: Any, **options: Any) -> None:
     raise RecBoleError("this model of RecBole needs kmeans_pytorch; pip install kmeans_pytorch")
 
 
-def module(name: str, **content: Any) -> ModuleType:
+@contextmanager
+def hyperopt_generators() -> Iterator[None]:
+    """`HyperTuning` searches exhaustively with hyperopt 0.2.6 and later, too, which call `Generator.integers`."""
+    hyper_tuning: Any = importlib.import_module("recbole.trainer.hyper_tuning")
+    before = hyper_tuning.np
+    if installed("hyperopt") > (0, 2, 5):
+        drawing = SimpleNamespace(RandomState=np.random.default_rng)
+        hyper_tuning.np = module("numpy", **{**vars(np), "random": drawing})
+    try:
+        yield
+    finally:
+        hyper_tuning.np = before
+
+
+def module(name: str, /, **content: Any) -> ModuleType:
     """A module made by hand."""
     made = ModuleType(name)
     made.__spec__ = importlib.util.spec_from_loader(name, loader=None)
@@ -270,5 +260,6 @@ CHANGES: tuple[Callable[[], AbstractContextManager[None]], ...] = (
     visible_devices,
     own_logging,
     absent_packages,
+    hyperopt_generators,
     no_anomaly_mode,
 )

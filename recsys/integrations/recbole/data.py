@@ -1,172 +1,129 @@
-"""RecBole's data in our terms, and its events in their right order.
+"""RecBole's data in our terms: its id i is our id i - 1, since its 0 is padding."""
 
-RecBole casts times to float32 before it sorts by them, so that events up to 128 seconds apart fall together and keep
-the order of the file: on ml-100k, without normalisation, 15.8 % of the users get another test item than their last.
-The data sets here warn of it; `exact_timestamps: true` in the configuration puts ranks in the place of times.
-"""
-
-import warnings
 from collections.abc import Mapping
 from copy import deepcopy
-from pathlib import Path
+from functools import reduce
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from recbole.data.dataloader import AbstractDataLoader
-from recbole.data.dataset import Dataset, SequentialDataset
 from torch import Tensor
 
 from graphcl.errors import InputError
 from recsys.data.interactions import Interactions, Split
-from recsys.integrations.recbole.keys import EXACT_TIMESTAMPS
 from recsys.models.base import Recommender
 
-EXACT_FLOATS = 1 << 24
-"""Whole numbers up to here are exact in float32."""
-
-
-class TimeWarning(UserWarning):
-    """RecBole's float32 times put events of some users into another order."""
-
-
-class GeneralData(Dataset):
-    """RecBole's `Dataset`, which minds the order of time."""
-
-    def _change_feat_format(self) -> None:
-        if self.config["eval_args"]["order"] == "TO":
-            mind_times(self)
-        super()._change_feat_format()
-
-
-class SequentialData(SequentialDataset):
-    """RecBole's `SequentialDataset`, which minds the order of time."""
-
-    def _change_feat_format(self) -> None:
-        mind_times(self)
-        super()._change_feat_format()
-
-
-DATASETS: Mapping[str, type[Any]] = {"general": GeneralData, "sequential": SequentialData}
-"""What RecBole's `create_dataset` makes for a model, by the model's task."""
-
-
-def mind_times(dataset: Any) -> None:
-    """Put ranks in the place of times where the configuration asks for it; else warn if float32 changes an order.
-
-    Raises:
-        InputError: there are more distinct times than float32 has whole numbers.
-    """
-    feat, field = dataset.inter_feat, dataset.time_field
-    if not isinstance(feat, pd.DataFrame) or field not in feat:
-        return
-    if dataset.config[EXACT_TIMESTAMPS]:
-        distinct, ranks = np.unique(feat[field].to_numpy(np.float64), return_inverse=True)
-        if len(distinct) > EXACT_FLOATS:
-            raise InputError(
-                f"{EXACT_TIMESTAMPS}: {len(distinct):,} distinct times are more than RecBole can tell apart; "
-                f"read the file with recsys (reader: recbole_atomic), which sorts in full precision"
-            )
-        feat[field] = ranks.astype(np.float64)
-    elif users := misordered(feat[dataset.uid_field].to_numpy(), feat[field].to_numpy(np.float64)):
-        total = feat[dataset.uid_field].nunique()
-        warnings.warn(
-            f"RecBole casts {field!r} to float32, which changes the last event of {users:,} of {total:,} users and so "
-            f"the split; set {EXACT_TIMESTAMPS}: true for the order of the file's own times",
-            TimeWarning,
-            stacklevel=2,
-        )
-
-
-def misordered(user: np.ndarray, time: np.ndarray) -> int:
-    """How many users have another last event once times are float32; events of one time keep the order of rows."""
-    exact, cast = (np.lexsort((t, user)) for t in (time, time.astype(np.float32)))
-    last = np.flatnonzero(np.diff(user[exact], append=np.inf))
-    return int((exact[last] != cast[last]).sum())
+Columns = dict[str, Tensor]
+"""user, item, maybe time and value -> [n], as RecBole has them."""
 
 
 def interactions(dataset: Any) -> Interactions:
-    """The events of a RecBole data set, or of a part of one; RecBole's id i is our id i - 1.
+    """The events of a RecBole data set, or of its training part.
 
-    A sequential data set holds beginnings of histories; the first event of a user, nobody's target, is taken from the
-    shortest of them and belongs to the part that holds it.
+    A sequential data set holds beginnings of histories: each row's target is an event, and the first event of a user,
+    nobody's target, is read off the shortest beginning. A user with one event has no row and is only counted.
 
     Raises:
         InputError: the data set has no users or items, or is of sequences that were divided in files.
     """
-    feat, config = dataset.inter_feat, dataset.config
-    for role, field in (("users", dataset.uid_field), ("items", dataset.iid_field)):
-        if field not in feat:
-            raise InputError(f"RecBole's data set {config['dataset']!r} has no {role}: field {field!r} was not loaded")
-    fields = {"user": dataset.uid_field, "item": dataset.iid_field}
-    fields |= {
-        role: field
-        for role, field in (("time", dataset.time_field), ("value", config["RATING_FIELD"]))
-        if field in feat
-    }
-    columns = {role: column(feat[field]) for role, field in fields.items()}
-    if holds_histories(dataset):
-        columns = with_first_events(dataset, fields, columns)
-    for role in ("time", "value"):
-        if role in columns:
-            columns[role] = columns[role].double()
-    for role in ("user", "item"):
-        columns[role] = columns[role].long() - 1
-    names = {role: tuple(map(str, dataset.field2id_token[fields[role]][1:])) for role in ("user", "item")}
-    return Interactions(
-        **columns,
-        num_users=dataset.user_num - 1,
-        num_items=dataset.item_num - 1,
-        user_ids=names["user"],
-        item_ids=names["item"],
+    return events(dataset, joined(first_events(dataset), targets(dataset)))
+
+
+def split(*parts: Any) -> Split:
+    """RecBole's split in our terms: its train, valid and test data (data sets or loaders), or a whole data set.
+
+    A whole data set is copied and divided as its configuration and seed say, as `run_recbole` would do. The first
+    event of a history belongs to train.
+
+    Raises:
+        InputError: there are neither one nor three parts, or they are no interactions (see `interactions`).
+    """
+    sets = [part._dataset if isinstance(part, AbstractDataLoader) else part for part in parts]
+    if len(sets) == 1:
+        with torch.random.fork_rng():
+            torch.manual_seed(sets[0].config["seed"])
+            sets = deepcopy(sets[0]).build()
+    if len(sets) != 3:
+        raise InputError(f"split: takes one data set, or train, valid and test, not {len(sets)} of them")
+    train, valid, test = sets
+    first = reduce(joined, map(first_events, sets))
+    config = train.config
+    rule = ", ".join(f"{key} {config['eval_args'][key]}" for key in ("split", "order", "group_by"))
+    return Split(
+        events(train, joined(first, targets(train))),
+        events(valid, targets(valid)),
+        events(test, targets(test)),
+        protocol={"dataset": str(config["dataset"]), "split": f"RecBole: {rule}"},
     )
 
 
-def column(values: Any) -> Tensor:
-    """A field as a tensor on the CPU; a data frame's column before RecBole has converted it, a tensor after."""
-    return values if isinstance(values, Tensor) else torch.as_tensor(np.array(values))
+def fields_of(dataset: Any) -> Mapping[str, str]:
+    """Our names of columns -> RecBole's fields, as far as they were loaded."""
+    feat, name = dataset.inter_feat, dataset.config["dataset"]
+    for role, field in (("users", dataset.uid_field), ("items", dataset.iid_field)):
+        if field not in feat:
+            raise InputError(f"RecBole's data set {name!r} has no {role}: field {field!r} was not loaded")
+    optional = {"time": dataset.time_field, "value": dataset.config["RATING_FIELD"]}
+    return {"user": dataset.uid_field, "item": dataset.iid_field} | {
+        role: field for role, field in optional.items() if field in feat
+    }
 
 
-def holds_histories(dataset: Any) -> bool:
-    """Whether a row is a history and what came next."""
-    return f"{dataset.iid_field}{dataset.config['LIST_SUFFIX']}" in dataset.inter_feat
+def targets(dataset: Any) -> Columns:
+    """One event per row."""
+    return {role: column(dataset.inter_feat[field]) for role, field in fields_of(dataset).items()}
 
 
-def with_first_events(dataset: Any, fields: Mapping[str, str], columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Targets, and before those of each user the first event; sorted by user."""
-    config, feat = dataset.config, dataset.inter_feat
+def first_events(dataset: Any) -> Columns:
+    """The first event of each history that a sequential data set holds; nothing of others."""
+    fields, feat, config = fields_of(dataset), dataset.inter_feat, dataset.config
+    if not holds_histories(dataset):
+        return {role: values[:0] for role, values in targets(dataset).items()}
     if config["benchmark_filename"] is not None or config["MAX_ITEM_LIST_LENGTH"] < 2:
         raise InputError(
             f"RecBole's data set {config['dataset']!r} holds histories without their first events (benchmark_filename, "
             f"or MAX_ITEM_LIST_LENGTH below 2); read the files with recsys (reader: recbole_atomic)"
         )
     shortest = column(feat[config["ITEM_LIST_LENGTH_FIELD"]]) == 1
-    first = {
-        role: columns[role][shortest]
-        if role == "user"
-        else column(feat[f"{field}{config['LIST_SUFFIX']}"])[shortest, 0]
-        for role, field in fields.items()
-    }
-    joined = {role: torch.cat([first[role], columns[role]]) for role in fields}
-    order = torch.argsort(joined["user"], stable=True)
-    return {role: values[order] for role, values in joined.items()}
+    lists = {role: field + config["LIST_SUFFIX"] for role, field in fields.items() if role != "user"}
+    first = {role: column(feat[field])[shortest, 0] for role, field in lists.items()}
+    return {"user": column(feat[fields["user"]])[shortest], **first}
 
 
-def split(*parts: Any) -> Split:
-    """RecBole's split in our terms: its train, valid and test data (data sets or loaders), or a whole data set.
+def joined(first: Columns, others: Columns) -> Columns:
+    """The first events before the others of their users; the order of `others` where there are no first ones."""
+    together = {role: torch.cat([values, others[role]]) for role, values in first.items()}
+    if not len(first["user"]):
+        return together
+    order = torch.argsort(together["user"], stable=True)
+    return {role: values[order] for role, values in together.items()}
 
-    A whole data set is copied and divided as its configuration says, with torch's generator where that says at random.
-    """
-    sets = [part._dataset if isinstance(part, AbstractDataLoader) else part for part in parts]
-    if len(sets) == 1:
-        sets = deepcopy(sets[0]).build()
-    if len(sets) != 3:
-        raise InputError(f"split: takes one data set, or train, valid and test, not {len(sets)} of them")
-    config = sets[0].config
-    rule = ", ".join(f"{key} {config['eval_args'][key]}" for key in ("split", "order", "group_by"))
-    train, valid, test = map(interactions, sets)
-    return Split(train, valid, test, protocol={"dataset": str(config["dataset"]), "split": f"RecBole: {rule}"})
+
+def events(dataset: Any, columns: Columns) -> Interactions:
+    """`columns` with ids from 0 and the tokens of the data set's files."""
+    fields = fields_of(dataset)
+    tokens = {role: tuple(map(str, dataset.field2id_token[fields[role]][1:])) for role in ("user", "item")}
+    return Interactions(
+        user=columns["user"].long() - 1,
+        item=columns["item"].long() - 1,
+        time=columns["time"].double() if "time" in columns else None,
+        value=columns["value"].double() if "value" in columns else None,
+        num_users=dataset.user_num - 1,
+        num_items=dataset.item_num - 1,
+        user_ids=tokens["user"],
+        item_ids=tokens["item"],
+    )
+
+
+def column(values: Any) -> Tensor:
+    """A field as a tensor: a data frame's column before RecBole has converted it, a tensor after."""
+    return values if isinstance(values, Tensor) else torch.as_tensor(np.array(values))
+
+
+def holds_histories(dataset: Any) -> bool:
+    """Whether a row is a history and what came next."""
+    return f"{dataset.iid_field}{dataset.config['LIST_SUFFIX']}" in dataset.inter_feat
 
 
 def refuse_other_task(model: type[Recommender], dataset: Any) -> None:
@@ -177,26 +134,3 @@ def refuse_other_task(model: type[Recommender], dataset: Any) -> None:
             f"{model.__name__} is a {model.task} model, but the data set was made for another kind of model and holds "
             f"{has}; make it with create_dataset from the Config of this model"
         )
-
-
-def refuse_lacking_fields(config: Any, model: type[Recommender]) -> None:
-    """Raise `InputError` where the `.inter` file or `load_col` lacks a field that is needed."""
-    path = Path(config["data_path"]) / f"{config['dataset']}.inter"
-    if not path.is_file() or config["benchmark_filename"] is not None:
-        return
-    needed = [config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]]
-    if model.task == "sequential" or config["eval_args"]["order"] == "TO":
-        needed.append(config["TIME_FIELD"])
-    with path.open(encoding=config["encoding"] or "utf-8") as file:
-        header = [name.partition(":")[0] for name in file.readline().rstrip("\n").split(config["field_separator"])]
-    for field in needed:
-        if field not in header:
-            raise InputError(
-                f"{path}: has no field {field!r}, which {model.__name__} needs; it has {', '.join(header)} "
-                f"(USER_ID_FIELD, ITEM_ID_FIELD and TIME_FIELD name the fields)"
-            )
-        loaded = (config["load_col"] or {}).get("inter") if config["load_col"] is not None else None
-        if loaded is not None and field not in loaded:
-            raise InputError(
-                f"load_col: does not load {field!r}, which {model.__name__} needs; add it to its list 'inter'"
-            )

@@ -6,7 +6,6 @@ from typing import Any
 from recsys.config import read
 from recsys.integrations.recbole.adapter import Adapter, model_class
 from recsys.integrations.recbole.compat import running
-from recsys.integrations.recbole.data import refuse_lacking_fields
 from recsys.integrations.recbole.keys import model_config, refuse_several_processes, regime
 from recsys.integrations.recbole.registry import register
 
@@ -30,7 +29,6 @@ def run(
     refuse_several_processes(config)
     model_config(config, chosen.recommender_class, chosen.hyper)
     regime(config)
-    refuse_lacking_fields(config, chosen.recommender_class)
     result: dict[str, Any] = run_recbole(chosen.__name__, dataset, files, written, saved, queue)
     return result
 

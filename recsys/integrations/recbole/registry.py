@@ -77,7 +77,7 @@ def mounted() -> Iterator[None]:
 
 def mount(model: Any) -> None:
     """Put a class where RecBole looks for a model of its name, and our trainer and data set beside it."""
-    from recsys.integrations.recbole.data import DATASETS
+    from recsys.integrations.recbole.datasets import DATASETS
     from recsys.integrations.recbole.trainer import BridgeTrainer
 
     name = model.__name__
