@@ -7,6 +7,7 @@ from torch_geometric.transforms import BaseTransform
 
 from graphcl.errors import InputError
 from graphcl.ops import SparseMatrix, normalize, spmm
+from graphcl.views.structure import set_edges
 
 _COLUMNS = 256
 """Nodes whose PageRank is computed at a time: [N, 256] are held."""
@@ -43,10 +44,7 @@ class PersonalizedPageRank(BaseTransform):
             weight.append(best.values.T / best.values.sum(0).unsqueeze(1))
         target = torch.arange(num_nodes, device=transposed.device).repeat_interleave(kept)
         edges, values = torch.stack([torch.cat(source).flatten(), target]), torch.cat(weight).flatten()
-        for key in [key for key in data.keys() if data.is_edge_attr(key) and key != "edge_index"]:  # noqa: SIM118
-            del data[key]
-        data.edge_index, data.edge_weight = edges[:, values > 0], values[values > 0]
-        return data
+        return set_edges(data, edges[:, values > 0], values[values > 0])
 
     def _scores(self, walk: SparseMatrix, nodes: Tensor) -> Tensor:
         """[N, len(nodes)] PageRank of every node as seen from each of `nodes`."""

@@ -1,8 +1,12 @@
-"""Views of embeddings by noise: [N, d] -> [N, d]."""
+"""Views of embeddings by noise: [N, d] -> [N, d], and the same for the features of a graph."""
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from graphcl.views.random import RandomView
 
 
 def signed_noise(x: Tensor, size: float, generator: torch.Generator) -> Tensor:
@@ -13,3 +17,20 @@ def signed_noise(x: Tensor, size: float, generator: torch.Generator) -> Tensor:
     """
     noise = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     return torch.addcmul(x, x.detach().sign(), F.normalize(noise, dim=-1), value=size)
+
+
+class SignedNoise(RandomView):
+    """`signed_noise` of length `size` on every `x` of a graph."""
+
+    def __init__(self, size: float, *, generator: torch.Generator | None = None) -> None:
+        super().__init__(generator=generator)
+        self.size = size
+
+    def forward(self, data: Any) -> Any:
+        """Move the rows of every `x`."""
+        for store in data.node_stores:
+            if "x" in store:
+                # Drawn where the generator lives, as in all views of graphs.
+                noisy = signed_noise(store.x.to(self.generator.device), self.size, self.generator)
+                store.x = noisy.to(store.x.device)
+        return data

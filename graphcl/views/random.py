@@ -1,6 +1,6 @@
 """What random views share: a generator of their own, and the same view again on request."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,21 +16,29 @@ class RandomView(BaseTransform):
     generator: where draws come from, on any device; a fresh one with a fixed seed if absent.
     """
 
+    parts: Sequence[Callable[[Any], Any]] = ()
+    """The views that this one is made of; what they draw is drawn again with it."""
+
     def __init__(self, *, generator: torch.Generator | None = None) -> None:
         self.generator = generator or torch.Generator().manual_seed(0)
-        self._state = self.generator.get_state()
+        self._states: list[Tensor] = []
 
     def __call__(self, data: Any) -> Any:
         """A new view; `data` is not changed."""
-        self._state = self.generator.get_state()
+        self._states = [generator.get_state() for generator in generators_of(self)]
         return super().__call__(data)
 
     def again(self, data: Any) -> Any:
-        """The view that the last call drew, once more."""
-        later = self.generator.get_state()
-        self.generator.set_state(self._state)
+        """The view that the last call drew, once more; the next call draws as if nobody had asked."""
+        if not self._states:
+            raise InputError(f"{type(self).__name__}: there is no view to show again; draw one first")
+        generators = generators_of(self)
+        later = [generator.get_state() for generator in generators]
+        for generator, state in zip(generators, self._states, strict=True):
+            generator.set_state(state)
         view = super().__call__(data)
-        self.generator.set_state(later)
+        for generator, state in zip(generators, later, strict=True):
+            generator.set_state(state)
         return view
 
     def rand(self, *size: int, device: torch.device) -> Tensor:
@@ -45,12 +53,26 @@ class RandomView(BaseTransform):
         return chosen.to(device)
 
 
+class Compose(RandomView):
+    """Views one after another, as PyG's `Compose`, whose result can be had again."""
+
+    def __init__(self, views: Sequence[Callable[[Any], Any]]) -> None:
+        super().__init__()
+        self.parts = tuple(views)
+
+    def forward(self, data: Any) -> Any:
+        """Apply every view."""
+        for view in self.parts:
+            data = view(data)
+        return data
+
+
 class RandomChoice(RandomView):
-    """One of several views, drawn with the given weights (equal if absent). `Compose` of PyG makes chains."""
+    """One of several views, drawn with the given weights (equal if absent)."""
 
     def __init__(
         self,
-        views: Sequence[BaseTransform],
+        views: Sequence[Callable[[Any], Any]],
         weights: Sequence[float] | None = None,
         *,
         generator: torch.Generator | None = None,
@@ -58,14 +80,24 @@ class RandomChoice(RandomView):
         super().__init__(generator=generator)
         if not views or (weights is not None and len(weights) != len(views)):
             raise InputError("RandomChoice needs at least one view, and one weight for each where weights are given")
-        self.views = list(views)
+        self.parts = tuple(views)
         self.weights = torch.tensor([1.0] * len(views) if weights is None else list(weights))
+        if bool((self.weights < 0).any()) or not bool(self.weights.sum() > 0):
+            raise InputError(f"weights: must not be negative, nor all zero, got {weights}")
 
     def forward(self, data: Any) -> Any:
         """Apply the drawn view."""
         share = self.weights.cumsum(0) / self.weights.sum()
         drawn = torch.searchsorted(share, self.rand(1, device=share.device), right=True)
-        return self.views[min(int(drawn), len(self.views) - 1)](data)
+        return self.parts[min(int(drawn), len(self.parts) - 1)](data)
+
+
+def generators_of(view: Any) -> list[torch.Generator]:
+    """Every generator that a view and its parts draw from, each once."""
+    found = {id(view.generator): view.generator} if isinstance(view, RandomView) else {}
+    for part in getattr(view, "parts", None) or getattr(view, "transforms", ()):
+        found |= {id(generator): generator for generator in generators_of(part)}
+    return list(found.values())
 
 
 def check_ratio(name: str, ratio: float) -> float:

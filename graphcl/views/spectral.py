@@ -2,12 +2,17 @@
 
 import torch
 from torch import Tensor, nn
+from torch_geometric.data import Data
 
 from graphcl.errors import InputError
-from graphcl.ops import SparseMatrix, spmm
+from graphcl.ops import SparseMatrix, spmm, symmetric_adjacency
+from graphcl.views.random import RandomView
+from graphcl.views.structure import set_edges
 
 _OVERSAMPLING = 8
 """Directions beyond the rank that the subspace carries (Halko et al., SIAM Review 2011, section 4.2)."""
+_ROWS = 1024
+"""Rows of a low-rank graph that are written out at a time."""
 
 
 @torch.no_grad()
@@ -52,3 +57,34 @@ class LowRank(nn.Module):
         if transpose:
             return self.right @ (self.left.T @ x)
         return self.left @ (self.right.T @ x)
+
+
+class LowRankEdges(RandomView):
+    """The likeliest edges of a low-rank graph: every node keeps as many neighbours as it had, the strongest.
+
+    The graph is undirected; an edge that either end chose is in both directions, with its entry of the low-rank matrix
+    as `edge_weight`. Cost: N^2 products of `rank` numbers, for looking at; a model uses `LowRank`.
+    """
+
+    def __init__(self, rank: int, *, generator: torch.Generator | None = None) -> None:
+        super().__init__(generator=generator)
+        self.rank = rank
+
+    def forward(self, data: Data) -> Data:
+        """The view of a homogeneous graph."""
+        matrix = symmetric_adjacency(data.edge_index, data.num_nodes)
+        low_rank = LowRank(matrix, self.rank, generator=self.generator)
+        degrees = matrix.crow.diff()
+        row, col = [], []
+        # Nodes of like degree go together: few of the entries that are sorted out are thrown away.
+        for nodes in degrees.argsort().split(_ROWS):
+            entries = low_rank.left[nodes] @ low_rank.right.T
+            wanted = degrees[nodes].unsqueeze(1)
+            best = entries.topk(int(wanted.max()), dim=1).indices
+            kept = torch.arange(best.size(1), device=best.device) < wanted
+            row.append(nodes.unsqueeze(1).expand_as(best)[kept])
+            col.append(best[kept])
+        ends = torch.stack([torch.cat(row), torch.cat(col)])
+        edges = torch.cat([ends, ends.flip(0)], 1).unique(dim=1)
+        weight = (low_rank.left[edges[0]] * low_rank.right[edges[1]]).sum(1)
+        return set_edges(data, edges, weight)

@@ -87,10 +87,7 @@ class EdgeAdd(RandomView):
             order = torch.randperm(len(fresh), generator=self.generator, device=self.generator.device)
             added = torch.cat([added, fresh[order.to(fresh.device)][:missing]])
         new = torch.stack([added // num_nodes, added % num_nodes])
-        for key in [key for key in data.keys() if data.is_edge_attr(key) and key != "edge_index"]:  # noqa: SIM118
-            del data[key]
-        data.edge_index = torch.cat([edge_index, new, new.flip(0)], 1)
-        return data
+        return set_edges(data, torch.cat([edge_index, new, new.flip(0)], 1))
 
     def _pairs(self, num_nodes: int) -> int:
         if self.sides is None:
@@ -160,3 +157,13 @@ def keep_edges(store: BaseStorage, kept: Tensor) -> None:
     attributes = [key for key, value in store.items() if isinstance(value, Tensor) and store.is_edge_attr(key)]
     for key in attributes:
         store[key] = store[key][:, kept] if key == "edge_index" else store[key][kept]
+
+
+def set_edges(data: Data, edge_index: Tensor, edge_weight: Tensor | None = None) -> Data:
+    """Give a graph other edges; attributes of the old ones go, `edge_weight` [E] comes where it is given."""
+    for key in [key for key in data.keys() if data.is_edge_attr(key) and key != "edge_index"]:  # noqa: SIM118
+        del data[key]
+    data.edge_index = edge_index
+    if edge_weight is not None:
+        data.edge_weight = edge_weight
+    return data

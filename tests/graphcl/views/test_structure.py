@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import Data, HeteroData
-from torch_geometric.transforms import Compose
 
 from graphcl.errors import InputError
-from graphcl.views.random import RandomChoice
+from graphcl.views.random import Compose, RandomChoice
+from graphcl.views.spectral import LowRankEdges
 from graphcl.views.structure import EdgeAdd, EdgeDrop, NodeDrop, RandomWalkSubgraph
 
 NUM_NODES = 12
@@ -108,6 +108,7 @@ def test_random_walks_keep_the_subgraph_of_what_they_visit():
         lambda g: RandomWalkSubgraph(0.3, 2, generator=g),
         lambda g: RandomChoice([EdgeDrop(0.4), NodeDrop(0.3), EdgeDrop(0.9)], generator=g),
         lambda g: Compose([EdgeDrop(0.3, generator=g), NodeDrop(0.3, generator=g)]),
+        lambda g: Compose([EdgeDrop(0.3), RandomChoice([NodeDrop(0.3), EdgeAdd(0.2, generator=g)], generator=g)]),
     ],
 )
 def test_views_differ_repeat_and_leave_their_input_alone(make):
@@ -118,10 +119,34 @@ def test_views_differ_repeat_and_leave_their_input_alone(make):
     assert edge_set(first) != edge_set(second)
     assert edge_set(make(new(7))(data)) == edge_set(first)
     assert torch.equal(data.edge_index, before)
-    if not isinstance(view, RandomChoice | Compose):
-        assert edge_set(view.again(data)) == edge_set(second)
-        third = view(data)
-        assert edge_set(view.again(data)) == edge_set(third)
+    assert edge_set(view.again(data)) == edge_set(second)
+    third = view(data)
+    assert edge_set(view.again(data)) == edge_set(third) == edge_set(view.again(data))
+
+
+def test_asking_again_does_not_disturb_what_comes_next():
+    data = graph(count=60)
+    asked, silent = (RandomChoice([EdgeDrop(0.4), NodeDrop(0.3)], generator=new(2)) for _ in range(2))
+    with pytest.raises(InputError, match="draw one first"):
+        asked.again(data)
+    for _ in range(5):
+        assert edge_set(asked(data)) == edge_set(silent(data))
+        asked.again(data)
+
+
+def test_a_graph_without_edges_stays_one():
+    data = Data(x=torch.ones(4, 2), edge_index=torch.empty(2, 0, dtype=torch.long), num_nodes=4)
+    for view in (EdgeDrop(0.5), NodeDrop(0.5), EdgeAdd(0.5), RandomWalkSubgraph(0.5, 3), LowRankEdges(1)):
+        assert view(data).edge_index.shape == (2, 0)
+
+
+@pytest.mark.parametrize("make", [EdgeDrop, NodeDrop])
+def test_repeated_edges_share_the_fate_of_their_pair(make):
+    data = graph()
+    twice = Data(edge_index=data.edge_index.repeat(1, 2), num_nodes=NUM_NODES)
+    view = make(0.5, generator=new(3))(twice)
+    assert 0 < view.edge_index.size(1) < twice.edge_index.size(1)
+    assert view.edge_index.size(1) == 2 * len(edge_set(view))
 
 
 def test_random_choice_follows_its_weights():

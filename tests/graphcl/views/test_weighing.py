@@ -1,0 +1,83 @@
+"""Masks as views of graphs, and views that give other edges or features."""
+
+import pytest
+import torch
+from torch_geometric.data import Data
+
+from graphcl.errors import InputError
+from graphcl.ops import SparseMatrix, symmetric_adjacency
+from graphcl.views.concrete import ConcreteMask, EdgeScorer
+from graphcl.views.masks import adaptive_mask, cosine_mask
+from graphcl.views.noise import SignedNoise
+from graphcl.views.random import Compose
+from graphcl.views.spectral import LowRankEdges
+from graphcl.views.structure import EdgeDrop
+from graphcl.views.weighing import ConcreteWeights, CosineWeights
+
+
+def new(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def graph() -> Data:
+    """Node 8 is isolated; edges stand in no order."""
+    ends = torch.randint(8, (2, 14), generator=new())
+    ends = ends[:, ends[0] != ends[1]]
+    edges = torch.cat([ends, ends.flip(0)], 1).unique(dim=1)
+    edges = edges[:, torch.randperm(edges.size(1), generator=new(4))]
+    return Data(x=torch.randn(9, 5, generator=new(1)), edge_index=edges, num_nodes=9)
+
+
+@pytest.mark.parametrize("by_row", [False, True])
+def test_cosine_weights_are_the_mask_in_the_order_of_the_graph(by_row):
+    data = graph()
+    view = CosineWeights(by_row=by_row)(data)
+    matrix = SparseMatrix.from_edges(data.edge_index.flip(0), shape=9)  # rows receive
+    expected = (adaptive_mask if by_row else cosine_mask)(matrix, data.x)
+    table = SparseMatrix(matrix.crow, matrix.col, expected, 9).dense()
+    torch.testing.assert_close(view.edge_weight, table[data.edge_index[1], data.edge_index[0]])
+    assert "edge_weight" not in data
+
+
+def test_concrete_weights_drop_exact_zeros_and_repeat():
+    data = graph()
+    view = ConcreteWeights(ConcreteMask(EdgeScorer(5, 4), start=0.1), generator=new(2))
+    first = view(data)
+    assert 0 < first.edge_index.size(1) < data.edge_index.size(1)
+    assert (first.edge_weight > 0).all()
+    weight = {(i, j): w for (i, j), w in zip(first.edge_index.T.tolist(), first.edge_weight.tolist(), strict=True)}
+    assert all(weight[j, i] == w for (i, j), w in weight.items())
+    assert torch.equal(view.again(data).edge_weight, first.edge_weight)
+    first.edge_weight.sum().backward()
+    assert all(parameter.grad is not None for parameter in view.mask.parameters())
+
+
+def test_masks_multiply_in_a_chain():
+    data = graph()
+    chain = Compose([EdgeDrop(0.5, generator=new(3)), CosineWeights(), CosineWeights()])
+    view = chain(data)
+    once = CosineWeights()(EdgeDrop(0.5, generator=new(3))(data))
+    torch.testing.assert_close(view.edge_weight, once.edge_weight.square())
+    assert torch.equal(chain.again(data).edge_index, view.edge_index)
+
+
+def test_a_mask_needs_something_to_compare():
+    with pytest.raises(InputError, match="no features"):
+        CosineWeights()(Data(edge_index=torch.tensor([[0, 1], [1, 0]]), num_nodes=2))
+
+
+def test_low_rank_edges_of_full_rank_are_the_graph_itself():
+    data = graph()
+    view = LowRankEdges(9)(data)
+    assert set(map(tuple, view.edge_index.T.tolist())) == set(map(tuple, data.edge_index.T.tolist()))
+    table = symmetric_adjacency(data.edge_index, 9).dense()
+    torch.testing.assert_close(view.edge_weight, table[view.edge_index[0], view.edge_index[1]], atol=1e-5, rtol=1e-4)
+
+
+def test_signed_noise_moves_every_row_by_its_size():
+    data = graph()
+    view = SignedNoise(0.2)
+    first = view(data)
+    torch.testing.assert_close((first.x - data.x).norm(dim=1), torch.full((9,), 0.2))
+    assert torch.equal(view.again(data).x, first.x)
+    assert not torch.equal(view(data).x, first.x)
