@@ -161,12 +161,12 @@ def score_tiles(
 
 def mask(scores: Tensor, history: Ragged, keep: Ragged | None = None) -> None:
     """Write -inf to the columns of each row's history, those in the same row of `keep` excepted."""
-    row, item = history.row, history.values
-    if keep is not None:
-        num_items = scores.shape[1]
-        hidden = ~torch.isin(row * num_items + item, keep.row * num_items + keep.values)
-        row, item = row[hidden], item[hidden]
-    scores[row.to(scores.device), item.to(scores.device)] = -torch.inf
+    hidden = history.row.to(scores.device), history.values.to(scores.device)
+    kept = () if keep is None else (keep.row.to(scores.device), keep.values.to(scores.device))
+    before = scores[kept] if kept else None
+    scores[hidden] = -torch.inf
+    if before is not None:  # cheaper than looking for what both have
+        scores[kept] = before
 
 
 def cold(seen: Interactions, users: Tensor, rows: Ragged) -> dict[str, int]:
