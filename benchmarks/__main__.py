@@ -12,9 +12,13 @@ from rich.table import Table as Grid
 
 from benchmarks import conformance as conformance_
 from benchmarks.cell import run_cell
+from benchmarks.report import write_report
 from benchmarks.run import run_table
+from benchmarks.summary import Summary
 from benchmarks.table import Board, Home
 from benchmarks.tuning import tune_table
+from benchmarks.verify import count
+from benchmarks.verify import verify as verdicts_on
 from graphcl.errors import InputError
 from graphcl.training.loop import NotFiniteError
 
@@ -28,6 +32,7 @@ console = Console()
 stderr = Console(stderr=True)
 
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help="a name from 'python -m benchmarks list'")]
+SomeTable = Annotated[str | None, typer.Argument(metavar="[TABLE]", help="default: every table")]
 Rows = Annotated[str, typer.Option(help="comma-separated; default: all that can be run")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Place = Annotated[Path, typer.Option(help="folder of tables, configs, results and runs")]
@@ -37,6 +42,12 @@ HERE = Home().root
 def say(line: str) -> None:
     """One line of progress."""
     console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def boards(table: str | None, home: Path) -> list[Board]:
+    """The table of that name, all tables without one."""
+    place = Home(home)
+    return [Board.load(name, place) for name in ([table] if table else place.names())]
 
 
 def split(names: str) -> list[str]:
@@ -89,6 +100,31 @@ def tune(
 ) -> None:
     """Search hyper-parameters of every trained row, on validation, with the same number of trials for each."""
     tune_table(Board.load(table, Home(home)), split(rows), trials, budget=budget, device=device, say=say)
+
+
+@app.command()
+def report(table: SomeTable = None, home: Place = HERE) -> None:
+    """Write the report of a table, or of all: Markdown, CSV, LaTeX, and a page with plots."""
+    for board in boards(table, home):
+        for path in write_report(board):
+            say(str(path))
+
+
+@app.command()
+def verify(table: SomeTable = None, home: Place = HERE) -> None:
+    """Say of each published value: reproduced, above, below, not comparable or not run, and why.
+
+    The status is 0 whatever the verdicts are; it is 1 where records are damaged or of another split.
+    """
+    for board in boards(table, home):
+        verdicts = list(verdicts_on(Summary.of(board)))
+        grid = Grid("row", "metric", "published", "ours", "verdict", "why", "source", title=board.name)
+        for v in verdicts:
+            ours = "" if v.ours is None else str(v.ours)
+            grid.add_row(v.row, v.metric, f"{v.published:.4f}", ours, v.status, v.reason, v.source)
+        if verdicts:
+            console.print(grid)
+        say(f"{board.name}: {count(verdicts)}")
 
 
 @app.command()

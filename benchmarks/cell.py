@@ -37,7 +37,7 @@ def run_cell(board: Board, row: str, seed: int, *, device: str = "auto") -> Path
     output = Path(experiment.settings.output)
     with locked(output / ".lock", f"cell {row}, seed {seed}, of table {board.name}"), metered(output / METER) as meter:
         split = experiment.split()
-        if split.digest != board.table.digest:
+        if board.table.digest not in (None, split.digest):
             raise InputError(
                 f"table {board.name}: is on the split {board.table.digest}, the data here is {split.digest}; "
                 f"take the data and the versions that the table was made with"

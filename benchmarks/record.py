@@ -109,7 +109,7 @@ def check(board: Board, record: Record, path: Path) -> Iterator[str]:
     expected = f"{record.row}-{record.seed}"
     if (record.table, path.stem) != (board.name, expected):
         yield f"{path}: is the record of {record.table}/{expected}, not of {board.name}/{path.stem}; put it back"
-    elif record.split != board.table.digest:
+    elif board.table.digest is not None and record.split != board.table.digest:
         yield f"{path}: was made on the split {record.split}, the table is on {board.table.digest}; remove the record"
     elif record.row not in board.table.trained:
         yield f"{path}: its row {record.row!r} is not in the table any more; remove the record"
@@ -146,6 +146,9 @@ def load(board: Board) -> dict[tuple[str, int], Record]:
         problems += (wrong := list(check(board, record, path)))
         if not wrong:
             records[record.row, record.seed] = record
+    splits = {record.split for record in records.values()}
+    if len(splits) > 1:
+        problems.append(f"table {board.name}: its records are of {len(splits)} splits, {', '.join(sorted(splits))}")
     if problems:
         raise InputError("\n".join(problems))
     commits = {record.commit for record in records.values()}

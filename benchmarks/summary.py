@@ -1,18 +1,19 @@
 """Records become a table: means over seeds, what was spent, and what is really better than the best baseline."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import mean, stdev
-from typing import Any
 
 import pandas as pd
 
 from benchmarks import record as records
 from benchmarks.record import Record
 from benchmarks.table import Board, Masking, Row
-from recsys.evaluation.significance import Comparison, compare
+from recsys.evaluation.significance import Comparison, compare, interval
+from recsys.tune import searchable, space_of
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,11 @@ class Summary:
         whole = [part for part in parts if part is not None]
         return pd.concat(whole, axis=1).mean(axis=1) if whole and len(whole) == len(parts) else None
 
+    def interval(self, row: str, rule: str) -> tuple[float, float] | None:
+        """Bootstrap interval over users of the monitored metric; None where the values per user are not here."""
+        values = self.per_user(row, rule)
+        return None if values is None else interval(values.to_numpy(), self.board.table.confidence)
+
     @cached_property
     def comparisons(self) -> dict[Masking, dict[str, Comparison]]:
         """Masking rule -> row -> how it stands to the best baseline, user by user; Holm over the rows of a rule."""
@@ -114,51 +120,75 @@ class Summary:
         )
 
     def trials(self, row: str) -> str:
-        """How many hyper-parameter trials a row had."""
-        if not self.board.draws(row):
-            return "none needed"
+        """How many hyper-parameter trials a row had; a dash where there is nothing to search."""
         found = self.board.found(row)
-        return "0" if found is None else str(found.trials)
+        if found is not None:
+            return str(found.trials)
+        space = space_of(self.rows[row].search or self.board.table.search.space)
+        return "0" if searchable(space, self.board.experiment(row, 0)) else "—"
 
     def not_run(self) -> Iterator[str]:
         """Rows without a record."""
         return (row for row in self.rows if not self.seeds(row))
+
+    def slices(self, row: str, rule: str) -> dict[str, dict[str, float]]:
+        """Slice -> what is measured of it, mean over the seeds; {} where the records have none."""
+        found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for record in self.seeds(row):
+            for name, metrics in record.slices.get(rule, {}).items():
+                for metric, value in metrics.items():
+                    found[name][metric].append(value)
+        return {name: {metric: mean(values) for metric, values in metrics.items()} for name, metrics in found.items()}
+
+    def curve(self, row: str) -> list[tuple[int, float]]:
+        """(epoch, monitored metric on validation), mean over the seeds that came so far."""
+        found: dict[int, list[float]] = defaultdict(list)
+        for record in self.seeds(row):
+            for epoch in record.curve:
+                if (value := epoch.get("metrics", {}).get(self.board.table.monitor)) is not None:
+                    found[epoch["epoch"]].append(value)
+        return [(epoch, mean(values)) for epoch, values in sorted(found.items())]
+
+    def mean(self, row: str, pick: Callable[[Record], float]) -> float:
+        """A number of the records of a row, mean over the seeds."""
+        return mean(pick(record) for record in self.seeds(row))
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a record was made with a GPU, so that CPU seconds say little."""
+        return any(record.environment["machine"]["gpu"] for record in self.records.values())
 
     def cost(self, row: str) -> dict[str, str]:
         """What a row takes, mean over its seeds."""
         found = self.seeds(row)
         if not found:
             return {}
-
-        def average(pick: Any) -> float:
-            return mean(pick(record) for record in found)
-
+        joules = [record.spent.energy_joules for record in found]
+        gpu = [record.spent.gpu_memory_mib for record in found]
         return {
             "parameters": f"{found[0].parameters:,}",
-            "best epoch": f"{average(lambda r: r.outcome['best_epoch']):.0f}",
-            "epochs": f"{average(lambda r: r.outcome['last_epoch'] + 1):.0f}",
-            "wall s": f"{average(lambda r: r.spent.wall_seconds):.0f}",
-            "CPU s": f"{average(lambda r: r.spent.cpu_seconds):.0f}",
-            "peak MiB": f"{max(r.spent.peak_memory_mib for r in found):.0f}",
-            "joules": "unknown"
-            if any(r.spent.energy_joules is None for r in found)
-            else f"{average(lambda r: r.spent.energy_joules):.0f}",
+            "best epoch": f"{self.mean(row, lambda r: r.outcome['best_epoch']):.0f}",
+            "epochs": f"{self.mean(row, lambda r: r.outcome['last_epoch'] + 1):.0f}",
+            "wall s": f"{self.mean(row, lambda r: r.spent.wall_seconds):,.0f}",
+            "CPU s": f"{self.mean(row, lambda r: r.spent.cpu_seconds):,.0f}",
+            "peak MiB": f"{max(r.spent.peak_memory_mib for r in found):,.0f}",
+            "GPU MiB": "—" if None in gpu else f"{max(value for value in gpu if value is not None):,.0f}",
+            "kJ": "unknown" if None in joules else f"{mean(value for value in joules if value is not None) / 1e3:.1f}",
             "trials": self.trials(row),
-            "commits": ", ".join(dict.fromkeys(r.commit for r in found)),
+            "commit": ", ".join(dict.fromkeys(r.commit[:10] for r in found)),
         }
 
-    def hardware(self) -> list[str]:
-        """The machines and versions that made the records, each once."""
-        described = []
+    def hardware(self) -> dict[str, int]:
+        """The machines and versions that made the records -> how many each."""
+        found: dict[str, int] = defaultdict(int)
         for record in self.records.values():
             machine, packages = record.environment["machine"], record.environment["packages"]
             versions = ", ".join(f"{name} {version}" for name, version in packages.items())
-            text = (
+            found[
                 f"{machine['system']}, {machine['cores']} cores, {machine['threads']} threads, "
                 f"GPU {machine['gpu'] or 'none'}; Python {record.environment['python']}, {versions}"
-            )
-            described.append(text)
-        return list(dict.fromkeys(described))
+            ] += 1
+        return dict(found)
 
 
 def significant(probability: float) -> str:

@@ -124,8 +124,9 @@ class Table:
     title: str
     dataset: str | dict[str, Any]
     """A name in datasets.yaml, or a description of own files."""
-    digest: str
-    """The split's identity: results on another are refused."""
+    digest: str | None
+    """The split's identity: results on another are refused. ~ where nobody here has seen the data; then all records
+    must be of one split, and no published value stands beside them."""
     rows: dict[str, Row]
     split: str | dict[str, Any] | None = None
     """By default the one named after the models' task, else the data set's first."""
@@ -259,10 +260,3 @@ class Board:
             if row not in self.table.trained:
                 raise InputError(f"row {row!r} of table {self.name} is only known from publications; it cannot be run")
         return chosen
-
-
-def relative(tolerance: float, ours: float, theirs: float) -> Literal["reproduced", "above", "below"]:
-    """How our value stands to a published one."""
-    if abs(ours - theirs) <= tolerance * abs(theirs):
-        return "reproduced"
-    return "above" if ours > theirs else "below"

@@ -53,6 +53,8 @@ def obstacle(table: Table, row: str, metric: str, block: Published) -> str:  # n
     """Why a published value must not stand beside our runs; empty if it may."""
     if row not in table.trained:
         return "no model of this name here"
+    if table.digest is None:
+        return "nobody here has checked that the data is the source's"
     if block.digest is None:
         return "made on another split"
     if block.digest != table.digest:

@@ -5,12 +5,15 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from graphcl.training.checkpoint import write_atomically
 from recsys import folder as files
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 960px; margin: 2em auto; padding: 0 1em }
@@ -110,6 +113,14 @@ def figure(panels: Sequence[tuple[str, Mapping[str, Sequence[tuple[int, float]]]
         axes.grid(alpha=0.25)
         if len(lines) > 1:
             axes.legend(frameon=False, fontsize=8)
+    return inline_svg(drawing)
+
+
+def inline_svg(drawing: "Figure") -> str:
+    """A drawing as an element of a page; equal drawings give equal text."""
+    from matplotlib import rc_context
+
     text = io.StringIO()
-    drawing.savefig(text, format="svg")
+    with rc_context({"svg.hashsalt": "recsys"}):
+        drawing.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]

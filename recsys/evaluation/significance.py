@@ -65,9 +65,12 @@ def paired_p(gain: np.ndarray) -> float:
     return 1.0 if not gain.any() else float(stats.ttest_1samp(gain, 0.0).pvalue)
 
 
-def interval(gain: np.ndarray, confidence: float, resamples: int, random: np.random.Generator) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of `gain` [U]."""
-    means = np.array([gain[random.integers(0, len(gain), len(gain))].mean() for _ in range(resamples)])
+def interval(
+    values: np.ndarray, confidence: float = 0.95, resamples: int = 2000, random: np.random.Generator | None = None
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of `values` [U] over users; `random` is one of seed 0 by default."""
+    random = random or np.random.default_rng(0)
+    means = np.array([values[random.integers(0, len(values), len(values))].mean() for _ in range(resamples)])
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 

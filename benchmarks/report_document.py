@@ -1,0 +1,184 @@
+"""A report as such: sections of sentences, grids and figures, and how they become Markdown, HTML and LaTeX."""
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from recsys.report import STYLE
+
+PAGE_STYLE = (
+    STYLE
+    + """
+body { max-width: 1080px } h3 { font-size: 1em; margin: 1.6em 0 .4em }
+.wide { overflow-x: auto } table { font-size: 13.5px; font-variant-numeric: tabular-nums }
+th { background: #f6f6f6; font-weight: 600; white-space: nowrap } td.number { white-space: nowrap }
+th.text, td.text { text-align: left } caption, figcaption { text-align: left; color: #666; font-size: 13.5px }
+caption { caption-side: bottom; padding-top: .5em } figure { margin: 1.2em 0 } tr.absent td { color: #999 }
+"""
+)
+ABSENT = "not run"
+"""What stands in the cells of a row that has no record."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells under a header; the first column names the rows."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+    best: frozenset[tuple[int, int]] = frozenset()
+    """(row, column) of the cells that stand out."""
+    text: frozenset[int] = field(default_factory=lambda: frozenset({0}))
+    """The columns that hold words, not numbers."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing that needs nothing from outside."""
+
+    svg: str
+    caption: str
+
+
+Part = str | Grid | Figure
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it."""
+
+    title: str
+    parts: Sequence[Part]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole report."""
+
+    title: str
+    lead: str
+    sections: Sequence[Section]
+
+
+def markdown(document: Document, footer: str = "") -> str:
+    """Everything but the figures."""
+    blocks = [f"# {document.title}", document.lead]
+    for section in document.sections:
+        parts = [part for part in section.parts if not isinstance(part, Figure)]
+        if parts:
+            blocks.append(f"## {section.title}")
+            blocks += [part if isinstance(part, str) else markdown_grid(part) for part in parts]
+    return "\n\n".join([*blocks, *([footer] if footer else [])]) + "\n"
+
+
+def markdown_grid(grid: Grid) -> str:
+    """A table of pipes, its caption below it."""
+
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+    rule = [":--" if column in grid.text else "--:" for column in range(len(grid.header))]
+    body = [
+        [f"**{cell}**" if (row, column) in grid.best else cell for column, cell in enumerate(cells)]
+        for row, cells in enumerate(grid.rows)
+    ]
+    lines = [line(grid.header), line(rule), *map(line, body)]
+    return "\n".join(lines) + (f"\n\n{grid.caption}" if grid.caption else "")
+
+
+def page(document: Document) -> str:
+    """One HTML page that needs nothing from outside."""
+    body = "".join(
+        f"<section><h2>{html.escape(section.title)}</h2>{''.join(html_parts(section.parts))}</section>"
+        for section in document.sections
+    )
+    title = html.escape(document.title)
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>{title}</title><style>{PAGE_STYLE}</style>"
+        f"<h1>{title}</h1><p class=lead>{html.escape(document.lead)}</p>{body}</html>\n"
+    )
+
+
+def html_parts(parts: Sequence[Part]) -> Iterator[str]:
+    """Each part as HTML."""
+    for part in parts:
+        if isinstance(part, Grid):
+            yield html_grid(part)
+        elif isinstance(part, Figure):
+            yield f"<figure>{part.svg}<figcaption>{html.escape(part.caption)}</figcaption></figure>"
+        else:
+            yield f"<p>{html.escape(part)}</p>"
+
+
+def html_grid(grid: Grid) -> str:
+    """A table that can be scrolled sideways."""
+
+    def cell(tag: str, column: int, text: str, strong: bool = False) -> str:
+        kind = "text" if column in grid.text else "number"
+        text = html.escape(text)
+        return f"<{tag} class={kind}>{f'<b>{text}</b>' if strong else text}</{tag}>"
+
+    head = "".join(cell("th", column, name) for column, name in enumerate(grid.header))
+    body = "".join(
+        f"<tr{' class=absent' if ABSENT in cells else ''}>"
+        + "".join(cell("td", column, text, (row, column) in grid.best) for column, text in enumerate(cells))
+        + "</tr>"
+        for row, cells in enumerate(grid.rows)
+    )
+    caption = f"<caption>{html.escape(grid.caption)}</caption>" if grid.caption else ""
+    return f"<div class=wide><table>{caption}<tr>{head}</tr>{body}</table></div>"
+
+
+LATEX = {
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "—": "---",
+    "<": "$<$",
+    ">": "$>$",
+}
+"""What LaTeX would not print as it stands."""
+
+
+def latex(grid: Grid, label: str) -> str:
+    """A table for a paper; it needs the package booktabs."""
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(cells) + r" \\"
+
+    body = [
+        line(
+            [
+                f"\\textbf{{{tex(cell)}}}" if (row, column) in grid.best else tex(cell)
+                for column, cell in enumerate(cells)
+            ]
+        )
+        for row, cells in enumerate(grid.rows)
+    ]
+    columns = "".join("l" if column in grid.text else "r" for column in range(len(grid.header)))
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            f"\\caption{{{tex(grid.caption)}}}",
+            f"\\label{{tab:{label}}}",
+            f"\\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            line([tex(name) for name in grid.header]),
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def tex(text: str) -> str:
+    """Plain text as LaTeX."""
+    return "".join(LATEX.get(sign, sign) for sign in text)

@@ -1,0 +1,247 @@
+"""What a report says: every section is made from records, and says what is missing."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import yaml
+
+from benchmarks.report_document import ABSENT, Document, Figure, Grid, Part, Section
+from benchmarks.report_plots import Plots
+from benchmarks.summary import Summary, significant
+from benchmarks.table import MASKING_WORDS, Masking
+from benchmarks.verify import Verdict, count, verify
+from recsys.evaluation.significance import Comparison
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Sections:
+    """The report of a table, section by section."""
+
+    summary: Summary
+
+    def document(self) -> Document:
+        """All of it."""
+        table = self.summary.board.table
+        done, wanted = self.progress()
+        sections = [self.results(rule) for rule in table.masking]
+        sections += [self.published(), self.training(), self.by_activity(), self.by_popularity()]
+        sections += [self.costs(), self.configurations(), self.protocol()]
+        lead = f"Split {table.digest or 'not checked by anybody here'}; {done} of {wanted} cells run."
+        return Document(table.title, " ".join([lead, table.note]).strip(), [s for s in sections if s.parts])
+
+    def progress(self) -> tuple[int, int]:
+        """Cells with a record, cells of the table."""
+        board = self.summary.board
+        return len(self.summary.records), sum(len(board.seeds(row, board.table.seeds)) for row in self.summary.rows)
+
+    def results(self, rule: Masking) -> Section:
+        """Test metrics by one masking rule, the bars, and the comparisons."""
+        parts: list[Part] = [self.leaderboard(rule)]
+        if self.summary.records:
+            level = self.summary.board.table.confidence
+            parts.append(
+                Figure(
+                    Plots(self.summary, rule).bars(),
+                    f"Bars: mean over seeds; lines: {level:.0%} bootstrap interval over users; dots: seeds. "
+                    f"Grey: learned without contrast.",
+                )
+            )
+        comparisons = self.comparisons(rule)
+        return Section(f"Test, {MASKING_WORDS[rule]}", [*parts, *([comparisons] if comparisons else [])])
+
+    def leaderboard(self, rule: Masking) -> Grid:
+        """Rows down, metrics across; the best of each column stands out."""
+        table, summary = self.summary.board.table, self.summary
+        values = {row: [summary.value(row, rule, metric) for metric in table.metrics] for row in summary.rows}
+        best = set()
+        for column in range(len(table.metrics)):
+            reached = {
+                number: value.mean
+                for number, cells in enumerate(values.values())
+                if (value := cells[column]) is not None
+            }
+            best |= {(number, column + 1) for number, mean in reached.items() if mean == max(reached.values())}
+        rows = tuple(
+            (summary.title(row), *(ABSENT if value is None else str(value) for value in cells), self.seeds(row))
+            for row, cells in values.items()
+        )
+        users = f" of {summary.users:,} users" if summary.users else ""
+        caption = f"Mean{users}, ± standard deviation over seeds; {MASKING_WORDS[rule]}; every other item is ranked."
+        return Grid(("", *table.metrics, "seeds"), rows, caption, frozenset(best))
+
+    def seeds(self, row: str) -> str:
+        """How many of the seeds that a row should have were run."""
+        done, wanted = len(self.summary.seeds(row)), len(self.summary.board.seeds(row, self.summary.board.table.seeds))
+        return str(done) if done >= wanted else f"{done} of {wanted}"
+
+    def comparisons(self, rule: Masking) -> Grid | None:
+        """Each row against the best baseline, user by user; None where there is nothing to compare."""
+        found = self.summary.comparisons[rule]
+        best = self.summary.best_baseline(rule)
+        if not found or best is None:
+            return None
+        table = self.summary.board.table
+        rows = tuple(
+            (
+                self.summary.title(row),
+                f"{c.difference:+.4f}",
+                f"{c.low:+.4f} to {c.high:+.4f}",
+                f"{c.effect:+.3f}",
+                significant(c.p),
+                significant(c.p_holm),
+                finding(c),
+            )
+            for row, c in found.items()
+        )
+        header = ("", f"{table.monitor}, difference", f"{table.confidence:.0%} interval", "d", "p", "p, Holm", "")
+        caption = (
+            f"Against {self.summary.title(best)}, the baseline of highest {table.monitor} on test: differences of each "
+            f"user's mean over seeds. Interval: bootstrap over users; d: Cohen's, of paired differences; p: paired "
+            f"t-test; Holm: corrected for the {len(found)} comparisons. Better or worse: corrected p below {LEVEL}."
+        )
+        return Grid(header, rows, caption, text=frozenset({0, 6}))
+
+    def published(self) -> Section:
+        """Published values: beside ours where they may be, else why not."""
+        verdicts = list(verify(self.summary))
+        if not verdicts:
+            return Section("", [])
+        table = self.summary.board.table
+        parts: list[Part] = [f"{count(verdicts)} within a tolerance of {table.tolerance:.0%}."]
+        shown = [verdict for verdict in verdicts if verdict.ours is not None]
+        if shown:
+            rows = tuple(
+                (self.summary.title(v.row), v.metric, str(v.ours), f"{v.published:.4f}", v.reason, v.status, v.source)
+                for v in shown
+            )
+            header = ("", "metric", "ours", "published", "difference", "verdict", "source")
+            caption = "Only values of the same split, the same masking rule, and an epoch chosen without the test part."
+            parts.append(Grid(header, rows, caption, text=frozenset({0, 1, 5, 6})))
+        parts += self.apart([verdict for verdict in verdicts if verdict.ours is None])
+        return Section("Published values", parts)
+
+    def apart(self, verdicts: Sequence[Verdict]) -> Iterator[Grid]:
+        """The values that stand beside none of ours, by source and reason."""
+        if not verdicts:
+            return
+        notes = {block.source: block.note for block in self.summary.board.table.published}
+
+        def kind(verdict: Verdict) -> tuple[str, str, str]:
+            return verdict.source, verdict.status, verdict.reason
+
+        rows = []
+        for (source, status, reason), group in groupby(sorted(verdicts, key=kind), key=kind):
+            names = dict.fromkeys(self.summary.title(verdict.row) for verdict in group)
+            rows.append((source, ", ".join(names), status, reason, notes.get(source, "")))
+        yield Grid(
+            ("source", "rows", "verdict", "reason", "note"),
+            tuple(rows),
+            "Published values that stand beside none of ours.",
+            text=frozenset(range(5)),
+        )
+
+    def training(self) -> Section:
+        """Curves, and what quality costs."""
+        if not self.summary.records:
+            return Section("", [])
+        plots = Plots(self.summary, self.summary.board.table.masking[0])
+        curves = plots.curves()
+        parts: list[Part] = [Figure(plots.costs(), "Up and to the left is better; one point a row, mean over seeds.")]
+        if curves:
+            parts.insert(0, Figure(curves, "Mean over seeds; closed forms have no curve."))
+        return Section("Training", parts)
+
+    def by_activity(self) -> Section:
+        """Quarters of the users."""
+        parts: list[Part] = []
+        for rule in self.summary.board.table.masking if self.summary.records else ():
+            if (drawing := Plots(self.summary, rule).users()) is not None:
+                caption = (
+                    f"Users by their events in training, quarter 1 the least active; users of equally many events stay "
+                    f"together. {MASKING_WORDS[rule].capitalize()}. Lines only guide the eye."
+                )
+                parts.append(Figure(drawing, caption))
+        return Section("Users by activity", parts)
+
+    def by_popularity(self) -> Section:
+        """Thirds of the items."""
+        parts: list[Part] = []
+        for rule in self.summary.board.table.masking if self.summary.records else ():
+            if (drawing := Plots(self.summary, rule).items()) is not None:
+                caption = (
+                    f"Items by their events in training: head, middle and tail have a third of all events each. Left: "
+                    f"recall over all (user, true item) pairs of a third. Right: what the lists show. "
+                    f"{MASKING_WORDS[rule].capitalize()}."
+                )
+                parts.append(Figure(drawing, caption))
+        return Section("Items by popularity", parts)
+
+    def costs(self) -> Section:
+        """What each row takes."""
+        costs = {row: self.summary.cost(row) for row in self.summary.rows}
+        header = next((list(cost) for cost in costs.values() if cost), None)
+        if header is None:
+            return Section("", [])
+        rows = tuple(
+            (self.summary.title(row), *(cost.get(name, ABSENT) for name in header)) for row, cost in costs.items()
+        )
+        caption = (
+            "Mean over seeds of a whole cell: data, training, validation, test. Peak memory: the largest of them; kJ: "
+            "of the processor, whatever else ran; trials: of the search, as many for all that have what is searched."
+        )
+        return Section("Costs", [Grid(("", *header), rows, caption, text=frozenset({0, len(header)}))])
+
+    def configurations(self) -> Section:
+        """What differs from the defaults in each row, and where it is from."""
+        board = self.summary.board
+        rows = []
+        for row, line in self.summary.rows.items():
+            tree, found = board.tree(row), board.found(row)
+            keys = {**tree["model"], **{k: v for k, v in tree["training"].items() if k not in board.table.training}}
+            keys |= found.training if found else {}
+            source = f"trial {found.best} of {found.trials}, {found.value:.4f} on validation" if found else "as written"
+            rows.append((self.summary.title(row), inline(keys), source, line.note))
+        caption = f"All rows: {inline(board.table.training)}. Everything else as the library's defaults."
+        header = ("", "differs from the defaults", "chosen by", "note")
+        return Section("Configurations", [Grid(header, tuple(rows), caption, text=frozenset(range(4)))])
+
+    def protocol(self) -> Section:
+        """Data, selection, search, machines, code."""
+        table = self.summary.board.table
+        record = next(iter(self.summary.records.values()), None)
+        facts = {"split": table.digest or "not checked", **(record.protocol if record else {})}
+        facts["masking"] = "; ".join(f"{rule}: {MASKING_WORDS[rule]}" for rule in table.masking)
+        facts["epoch"] = (
+            f"the one of highest {table.monitor} on validation; the test part is looked at once, at the end"
+        )
+        search = table.search
+        facts["search"] = (
+            f"{search.trials} trials a row on validation, up to {search.epochs} epochs, patience {search.patience}: "
+            f"{inline(search.space)}"
+            if search.trials
+            else "none"
+        )
+        facts["tolerance"] = f"{table.tolerance:.0%} of a published value"
+        facts["cost of the table"] = table.cost or "not estimated"
+        commits = dict.fromkeys(record.commit for record in self.summary.records.values())
+        facts["commits"] = ", ".join(commits) or "none"
+        for number, (machine, cells) in enumerate(self.summary.hardware().items(), 1):
+            facts[f"machine {number}"] = f"{machine} ({cells} cells)"
+        return Section("Protocol", [Grid(("", ""), tuple(facts.items()), text=frozenset({0, 1}))])
+
+
+def finding(comparison: Comparison) -> str:
+    """What a comparison says in a word."""
+    if not comparison.p_holm < LEVEL:
+        return "no difference shown"
+    return "better" if comparison.difference > 0 else "worse"
+
+
+def inline(tree: Any) -> str:
+    """Keys and values in one line of YAML."""
+    text = yaml.safe_dump(tree, default_flow_style=True, sort_keys=False, width=10**6).strip()
+    return text.removesuffix("...").strip().removeprefix("{").removesuffix("}")
