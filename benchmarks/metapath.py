@@ -73,7 +73,7 @@ class Row:
         """All that decides what a seed gives; a record of another identity is of another row."""
         tree = dump(self.settings)
         kept = {key: tree[key] for key in ("graph", "training", "probe")}
-        return json.loads(json.dumps({**kept, "kind": self.embedder.__name__, "model": dump(self.config)}))  # type: ignore[no-any-return]
+        return json.loads(json.dumps({**kept, "kind": self.embedder.__name__, "model": dump(self.config)}))
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """The network that weighs pairs in AdaMEOW, without a tensor of pairs times hidden units."""
 
+import math
 from typing import Any
 
 import torch
@@ -7,13 +8,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+MOST_NODES = 16
+"""Interpolation is cheaper than exponentials up to so many nodes per hidden unit."""
+
 
 class PairWeights(nn.Module):
     """log w_ij = log sigmoid(w2 . tanh(W1 (x_i + y_j) + b1) + b2).
 
-    W1 (x + y) = W1 x + W1 y, and tanh(p + q) = 1 - 2 / (1 + e^2p e^2q): the exponentials are of rows, not of pairs,
-    and one hidden unit after the other is a product, a division and a sum. Pre-activations of a row are held within
-    what e^2p can bear (43 in float32, where tanh has long been 1).
+    W1 (x + y) = W1 x + W1 y, so a pair needs sum_k w_k tanh(p_ik + q_jk) of two rows. Two ways, equal to rounding:
+
+    - Where the q of each unit lie close together, as those of unit rows do, tanh(p + q) is interpolated in q at
+      Chebyshev nodes: one matrix product for all pairs and units (`interpolated`).
+    - Else tanh(p + q) = 1 - 2 / (1 + e^2p e^2q): the exponentials are of rows, and one hidden unit after the other is
+      a product, a division and a sum. Pre-activations are held within what e^2p can bear (43 in float32, where tanh
+      has long been 1).
     """
 
     def __init__(self, embedding_size: int, hidden_size: int) -> None:
@@ -23,8 +31,46 @@ class PairWeights(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """`x` [r, d], `y` [c, d] to log weights [r, c], all below 0."""
-        score: Tensor = _SumOfTanh.apply(self.hidden(x), F.linear(y, self.hidden.weight), self.out.weight[0])
+        p, q, weight = self.hidden(x), F.linear(y, self.hidden.weight), self.out.weight[0]
+        centre, reach = interval(q.detach())
+        nodes = nodes_needed(float(reach.max()), q.dtype)
+        if nodes <= MOST_NODES:
+            score = interpolated(p, q, weight, centre, reach, nodes)
+        else:
+            score = _SumOfTanh.apply(p, q, weight)
         return F.logsigmoid(score + self.out.bias)
+
+
+def interval(q: Tensor) -> tuple[Tensor, Tensor]:
+    """[h] the centre of each column's values, and how far they reach to either side."""
+    low, high = q.aminmax(dim=0)
+    return (low + high) / 2, ((high - low) / 2).clamp(min=1e-3)
+
+
+def nodes_needed(reach: float, dtype: torch.dtype) -> int:
+    """Chebyshev nodes that give tanh(p + q) to rounding for every real p and |q| <= `reach`.
+
+    tanh is analytic up to pi / 2 from the real axis; with n nodes the error falls as rho^-n, where rho is the sum of
+    the half axes of the ellipse through that pole (Trefethen, Approximation Theory and Approximation Practice, ch. 8).
+    """
+    pole = math.pi / (2 * reach)
+    rho = pole + math.sqrt(1 + pole * pole)
+    return 2 + math.ceil(-math.log(torch.finfo(dtype).eps) / math.log(rho)) if rho > 1 else MOST_NODES + 1
+
+
+def interpolated(p: Tensor, q: Tensor, weight: Tensor, centre: Tensor, reach: Tensor, nodes: int) -> Tensor:
+    """sum_k w_k tanh(p_ik + q_jk) by interpolation in q: p [r, h], q [c, h], w [h] -> [r, c]."""
+    degree = torch.arange(nodes, dtype=torch.float64, device=p.device)
+    angle = (degree + 0.5) * math.pi / nodes
+    to_values = torch.cos(degree[:, None] * angle) * 2 / nodes  # [degree, node]
+    to_values[0] /= 2
+    position = (q - centre) / reach
+    chebyshev = [torch.ones_like(position), position]
+    while len(chebyshev) < nodes:
+        chebyshev.append(2 * position * chebyshev[-1] - chebyshev[-2])
+    share = torch.stack(chebyshev[:nodes], 2) @ to_values.to(p)  # [c, h, node] of the value at a node
+    value = weight[:, None] * torch.tanh(p[..., None] + centre[:, None] + reach[:, None] * torch.cos(angle).to(p))
+    return value.flatten(1) @ share.flatten(1).T
 
 
 class _SumOfTanh(torch.autograd.Function):

@@ -14,7 +14,7 @@ from graphcl.errors import InputError
 from graphcl.models import EMBEDDERS, MEOW, AdaMEOW
 from graphcl.models.base import NodeBatch, NodeSampler
 from graphcl.models.blocks import take_rows
-from graphcl.models.pair_weights import PairWeights
+from graphcl.models.pair_weights import MOST_NODES, PairWeights, interpolated, interval, nodes_needed
 from graphcl.objectives import PairMLP
 from graphcl.ops import SparseMatrix, spmm
 from graphcl.training.loop import Training, fit
@@ -187,18 +187,34 @@ def test_weight_spread_is_that_of_the_weights() -> None:
     assert spread["weight_std"] == pytest.approx(float(w.std(unbiased=False)), rel=1e-2)
 
 
-def test_pair_weights_equal_the_plain_network_and_its_gradients() -> None:
+@pytest.mark.parametrize("size", [0.05, 0.2, 1.0, 30.0])
+def test_pair_weights_equal_the_plain_network_and_its_gradients(size: float) -> None:
+    # Small rows are interpolated, large ones go unit by unit.
     torch.manual_seed(0)
     fast, plain = PairWeights(6, 5).double(), PairMLP(6, 5).double()
     plain.load_state_dict(fast.state_dict())
-    x, y = (torch.randn(rows, 6, dtype=torch.double, requires_grad=True) for rows in (7, 9))
-    torch.testing.assert_close(fast(x, y), plain(x, y), rtol=1e-12, atol=1e-12)
-    names = [name for name, _ in fast.named_parameters()]
+    x, y = (size * torch.randn(rows, 6, dtype=torch.double) for rows in (7, 9))
+    x, y = x.requires_grad_(), y.requires_grad_()
+    cotangent = torch.randn(7, 9, dtype=torch.double)
+    for ours, theirs in zip(derived(fast, x, y, cotangent), derived(plain, x, y, cotangent), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
-    def call(x, y, *parameters):
-        return torch.func.functional_call(fast, dict(zip(names, parameters, strict=True)), (x, y))
 
-    assert torch.autograd.gradcheck(call, (x, y, *fast.parameters()))
+def derived(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, cotangent: torch.Tensor) -> list[torch.Tensor]:
+    """The log weights, and their gradients."""
+    log_weight = net(x, y)
+    return [log_weight, *torch.autograd.grad(log_weight, [x, y, *net.parameters()], cotangent)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_as_many_nodes_as_needed_interpolate_to_rounding(dtype: torch.dtype) -> None:
+    p = torch.linspace(-9, 9, 200, dtype=dtype)[:, None]
+    for reach in (0.01, 0.1, 0.2, 0.5, 1.0):
+        q = torch.linspace(-reach, reach, 200, dtype=dtype)[:, None]
+        nodes = nodes_needed(reach, dtype)
+        found = interpolated(p, q, torch.ones(1, dtype=dtype), *interval(q), nodes)
+        assert float((found - (p + q.T).tanh()).abs().max()) < 20 * torch.finfo(dtype).eps
+    assert nodes_needed(float("nan"), dtype) > MOST_NODES < nodes_needed(float("inf"), dtype)
 
 
 def test_pair_weights_saturate_without_infinity() -> None:
