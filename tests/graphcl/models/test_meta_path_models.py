@@ -213,7 +213,7 @@ def test_as_many_nodes_as_needed_interpolate_to_rounding(dtype: torch.dtype) -> 
         q = torch.linspace(-reach, reach, 200, dtype=dtype)[:, None]
         nodes = nodes_needed(reach, dtype)
         found = interpolated(p, q, torch.ones(1, dtype=dtype), *interval(q), nodes)
-        assert float((found - (p + q.T).tanh()).abs().max()) < 20 * torch.finfo(dtype).eps
+        assert float((found - (p + q.T).tanh()).abs().max()) < 50 * torch.finfo(dtype).eps
     assert nodes_needed(float("nan"), dtype) > MOST_NODES < nodes_needed(float("inf"), dtype)
 
 
