@@ -11,7 +11,7 @@ from graphcl.errors import InputError
 from recsys.data.interactions import Interactions
 from recsys.data.ragged import Ragged
 from recsys.evaluation.topk import best_items
-from recsys.models.base import Index
+from recsys.models.base import Index, no_items
 
 MEMORY_BUDGET = 256 * 2**20
 CACHE = 8 * 2**20
@@ -146,7 +146,7 @@ def score_tiles(
     height = max(1, room // (num_items * size))
     buffer = index.items.new_empty(min(height, users.numel()) if inner_product else 0, num_items)
     for chunk in users.split(max(QUERY_ROWS, height) if inner_product else height):
-        history = seen.histories.take(chunk).last(index.length).to(device)
+        history = recent(seen, chunk, index.length).to(device)
         if not inner_product:
             scores = index.score(chunk.to(device), history)
             hide(scores, chunk)
@@ -157,6 +157,11 @@ def score_tiles(
             scores = torch.mm(query, index.items.T, out=buffer[: tile.numel()])
             hide(scores, tile)
             yield tile, scores
+
+
+def recent(seen: Interactions, users: Tensor, length: int) -> Ragged:
+    """The latest `length` items of each user; where a model reads none, nobody's are collected."""
+    return seen.histories.take(users).last(length) if length else no_items(len(users), users.device)
 
 
 def mask(scores: Tensor, history: Ragged, keep: Ragged | None = None) -> None:

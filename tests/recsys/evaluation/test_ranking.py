@@ -83,21 +83,33 @@ def test_lists_follow_the_rule(world, mask_history, repeats, memory_budget):
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.integers(1, 40), st.integers(1, 3000), st.integers(1, 10), st.integers(2, 9), st.integers(0, 2**31))
-def test_blocked_search_equals_topk(k, num_columns, levels, branching, seed):
+@given(
+    st.integers(1, 40),
+    st.integers(1, 3000),
+    st.integers(1, 10),
+    st.integers(2, 9),
+    st.sampled_from([0, 300, 5000]),
+    st.sampled_from([0.0, 0.3, 0.95]),
+    st.integers(0, 2**31),
+)
+def test_blocked_search_equals_topk(k, num_columns, levels, branching, short, hidden, seed):
     g = torch.Generator().manual_seed(seed)
     scores = torch.randint(4**levels, (3, num_columns), generator=g).float()
     k = min(k, num_columns)
-    before, topk.BRANCHING = topk.BRANCHING, branching
+    scores[torch.rand(scores.shape, generator=g) < hidden] = -torch.inf
+    before = topk.BRANCHING, topk.SHORT
+    topk.BRANCHING, topk.SHORT = branching, short
     try:
         values, columns = largest(scores, k)
-        integers = largest(scores.int(), k)[0]
+        integers = largest(scores.clamp(min=-1).int(), k)[0]
     finally:
-        topk.BRANCHING = before
+        topk.BRANCHING, topk.SHORT = before
     assert torch.equal(values, scores.topk(k).values)
     assert torch.equal(scores.gather(1, columns), values)
-    assert all(len(set(row)) == k for row in columns.tolist())
-    assert torch.equal(integers.float(), values)
+    assert all(
+        len(set(row[shown].tolist())) == shown.sum() for row, shown in zip(columns, values.isfinite(), strict=True)
+    )
+    assert torch.equal(integers.float(), values.clamp(min=-1))
 
 
 def test_boundary_ties_on_a_wide_catalogue():
