@@ -6,7 +6,7 @@ contestants alternate, and the best of several rounds counts, because other work
 
 import typer
 
-from benchmarks import speed_dccf, speed_objectives, speed_ops, speed_scaling, speed_sequence
+from benchmarks import speed_dccf, speed_objectives, speed_ops, speed_recbole, speed_scaling, speed_sequence
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -19,6 +19,7 @@ def _root() -> None:
 app.command("objectives")(speed_objectives.main)
 app.command("dccf")(speed_dccf.main)
 app.command("ops")(speed_ops.main)
+app.command("recbole")(speed_recbole.main)
 app.command("scaling")(speed_scaling.main)
 app.command("sequence")(speed_sequence.main)
 
