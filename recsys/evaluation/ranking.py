@@ -178,9 +178,10 @@ def cold(seen: Interactions, users: Tensor, rows: Ragged) -> dict[str, int]:
     """How many of the users, and of the distinct true items, have no seen event."""
     known = torch.zeros(seen.num_items, dtype=torch.bool)
     known[seen.item] = True
+    strangers = rows.values[~known[rows.values]]
     return {
         "cold_users": int((seen.histories.lengths[users] == 0).sum()),
-        "cold_items": int((~known[rows.values.unique()]).sum()),
+        "cold_items": strangers.unique().numel(),
     }
 
 
