@@ -16,6 +16,7 @@ from graphcl.evaluation.probe import Probe
 from graphcl.models import EMBEDDERS
 from graphcl.training.loop import NotFiniteError, Training
 from recsys.cli_datasets import app as datasets_app
+from recsys.cli_views import views
 from recsys.config import read, suggest
 from recsys.experiment import Evaluation, Settings
 from recsys.keys import describe
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(datasets_app, name="datasets")
+app.command()(views)
 console = Console()
 stderr = Console(stderr=True)
 

@@ -89,3 +89,19 @@ class ConcreteMask(nn.Module):
         """Square of how far the expected share of kept edges exceeds `budget`; 0 below it."""
         kept = chance_of_weight(self.scorer(edge_index, h), self.temperature).mean()
         return (kept - budget).clamp(min=0).square()
+
+    @torch.no_grad()
+    def set_budget(self, edge_index: Tensor, h: Tensor, budget: float) -> None:
+        """Start from a mask that keeps this share of edges in expectation, by the bias of an `EdgeScorer`'s score."""
+        if not isinstance(self.scorer, EdgeScorer) or not 0 < budget < 1:
+            raise InputError(
+                f"a budget in (0, 1) can be set on an EdgeScorer, got {budget} on a {type(self.scorer).__name__}"
+            )
+        logit, low, high = self.scorer(edge_index, h), -100.0, 100.0
+        for _ in range(60):  # the kept share rises with the bias: bisect
+            middle = (low + high) / 2
+            if chance_of_weight(logit + middle, self.temperature).mean() < budget:
+                low = middle
+            else:
+                high = middle
+        self.scorer.score.bias.add_(middle)

@@ -95,7 +95,7 @@ class RandomChoice(RandomView):
 def generators_of(view: Any) -> list[torch.Generator]:
     """Every generator that a view and its parts draw from, each once."""
     found = {id(view.generator): view.generator} if isinstance(view, RandomView) else {}
-    for part in getattr(view, "parts", None) or getattr(view, "transforms", ()):
+    for part in getattr(view, "parts", ()) or getattr(view, "transforms", ()):
         found |= {id(generator): generator for generator in generators_of(part)}
     return list(found.values())
 

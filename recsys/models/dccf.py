@@ -39,9 +39,9 @@ class DCCF(GraphRecommender):
         embedding_size: Count = 32
         """Width of the vectors."""
         init_std: Weight = 0.01
-        """Standard deviation of the first embeddings; 0 takes Xavier's uniform distribution. Five signals add up in every
-        layer and all layers add up again: the vectors leave about 30 times longer than they came, and from a start of
-        0.1 the scores saturate."""
+        """Standard deviation of the first embeddings; 0 takes Xavier's uniform distribution. Five signals add up in
+        every layer and all layers add up again: the vectors leave about 30 times longer than they came, and from a
+        start of 0.1 the scores saturate."""
         n_layers: Count = 2
         """Layers."""
         n_intents: Count = 128
