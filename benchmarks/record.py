@@ -4,7 +4,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class Record:
     config: dict[str, Any]
     test: dict[str, dict[str, float]]
     """Masking rule -> metric -> mean over users."""
-    slices: dict[str, dict[str, dict[str, float]]]
+    slices: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     """Masking rule -> slice -> metric, as `recsys.evaluation.slices` defines them; {} where they were not taken."""
     outcome: dict[str, Any]
     """Best and last epoch, the value on validation that chose, the cause of the end."""

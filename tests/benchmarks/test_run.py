@@ -1,0 +1,196 @@
+"""Cells: made once, in processes of their own; a kill, a second runner or a spoilt record loses nothing."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import record as records
+from benchmarks.cell import run_cell
+from graphcl.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+
+
+def stripped(path):
+    """A record without what differs from run to run: times and machines."""
+    tree = json.loads(path.read_text())
+    for epoch in tree["curve"]:
+        epoch.pop("seconds")
+    return {key: value for key, value in tree.items() if key not in ("spent", "environment")}
+
+
+def test_a_cell_leaves_a_whole_record(board):
+    path = run_cell(board, "mf", 1)
+    record = records.read(path)
+    assert (record.table, record.row, record.seed, record.users) == ("tiny", "mf", 1, 60)
+    assert set(record.test) == {"history", "train"}
+    for rule, metrics in record.test.items():
+        values = records.per_user(board, "mf", 1, rule, "ndcg@5")
+        assert len(values) == 60
+        assert values.mean() == pytest.approx(metrics["ndcg@5"], abs=1e-6)
+        quarters = [part for name, part in record.slices[rule].items() if name.startswith("users")]
+        whole = sum(part["users"] * part["recall@5"] for part in quarters) / 60
+        assert whole == pytest.approx(metrics["recall@5"])
+    # with the answers of valid among the candidates nothing can get better on this world
+    assert record.test["train"]["recall@5"] <= record.test["history"]["recall@5"]
+    assert [epoch["epoch"] for epoch in record.curve] == [0, 1, 2]
+    assert record.spent.wall_seconds > 0
+    assert list(records.check(board, record, path)) == []
+    assert records.load(board) == {("mf", 1): record}
+
+
+def test_a_record_of_before_slices_still_loads(board, put):
+    path = put("mf", 0, np.linspace(0, 1, 5))
+    tree = json.loads(path.read_text())
+    del tree["slices"]
+    path.write_text(json.dumps(tree))
+    assert records.read(path).slices == {}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda text: text[: len(text) // 2], r"mf-0\.json: is no readable record .*run the cell again"),
+        (lambda text: text.replace('"seed": 0', '"seed": "x"'), r"mf-0\.json: is a damaged record \(.*seed"),
+        (lambda text: text.replace('"row": "mf"', '"row": "simgcl"'), r"is the record of tiny/simgcl-0, not of"),
+        (lambda text: text.replace('"embedding_size": 8', '"embedding_size": 9'), "was made with another config"),
+    ],
+)
+def test_a_spoilt_record_is_named_by_every_command(put, command, spoil, sentence):
+    path = put("mf", 0, np.linspace(0, 1, 5))
+    path.write_text(spoil(path.read_text()))
+    for name in ("report", "verify"):
+        status, _, errors = command(name, "tiny")
+        assert status == 1
+        import re
+
+        assert re.search(sentence, errors), errors
+
+
+def test_a_record_of_another_split_is_refused(define, put, command):
+    define(digest="bbbb")
+    put("mf", 0, np.linspace(0, 1, 5))
+    status, _, errors = command("report", "tiny")
+    assert status == 1
+    assert "was made on the split aaaa, the table is on bbbb" in errors
+
+
+def test_records_of_two_splits_are_refused_where_the_table_names_none(put, command):
+    put("mf", 0, np.linspace(0, 1, 5))
+    put("mf", 1, np.linspace(0, 1, 5), split="cccc")
+    status, _, errors = command("report", "tiny")
+    assert status == 1
+    assert "2 splits, aaaa, cccc" in errors
+
+
+def test_data_of_another_split_is_not_trained_on(define, home):
+    board = define(digest="bbbb")
+    with pytest.raises(InputError, match="is on the split bbbb, the data here is"):
+        run_cell(board, "mf", 0)
+    assert not list((home / "results").rglob("*.json"))
+
+
+def test_records_of_another_commit_are_reported(put, command, caplog, home):
+    put("mf", 0, np.linspace(0, 1, 5))
+    put("mf", 1, np.linspace(0, 1, 5), environment={**environment(), "commit": "beef"})
+    assert command("report", "tiny")[0] == 0
+    assert "2 commits" in caplog.text
+    page = (home / "results" / "tiny.md").read_text()
+    assert "c0ffee, beef" in page
+
+
+def environment():
+    machine = {"system": "Linux", "cores": 2, "threads": 1, "gpu": None}
+    return {"commit": "c0ffee", "python": "3", "packages": {}, "machine": machine}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("run", "tyny"), "table 'tyny' is unknown; did you mean 'tiny'"),
+        (("report", "tyny"), "table 'tyny' is unknown"),
+        (("verify", "tyny"), "table 'tyny' is unknown"),
+        (("run", "tiny", "--rows", "simgc"), "row 'simgc' is not in table tiny; did you mean 'simgcl'"),
+        (("run", "tiny", "--rows", "paper"), "is only known from publications; it cannot be run"),
+        (("tune", "tiny"), "has no block 'search'"),
+    ],
+)
+def test_unknown_names_are_one_sentence(board, command, arguments, sentence):
+    status, _, errors = command(*arguments)
+    assert status == 1
+    assert sentence in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_a_record_that_does_not_fit_any_more_is_kept_aside(define, put, command, home):
+    put("popularity", 0, np.linspace(0, 1, 5))
+    old = (home / "results" / "tiny" / "popularity-0.json").read_text()
+    define(monitor="recall@5")  # another way to choose the epoch: another experiment
+    status, output, _ = command("run", "tiny", "--rows", "popularity", "--device", "cpu")
+    assert status == 0, output
+    assert "was made with another configuration" in output
+    assert (home / "runs" / "tiny" / "superseded" / "popularity-0.0.json").read_text() == old
+    assert (home / "runs" / "tiny" / "superseded" / "popularity-0.0.npz").exists()
+    status, output, _ = command("run", "tiny", "--rows", "popularity", "--device", "cpu")
+    assert "1 of 1 cells have their record" in output
+
+
+def test_two_runners_on_one_table_do_not_meet(board, command, home):
+    lock = home / "runs" / "tiny" / ".lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as other:
+        other.write("4711\n")
+        other.flush()
+        fcntl.flock(other, fcntl.LOCK_EX)
+        status, _, errors = command("run", "tiny")
+        assert status == 1
+        assert "table tiny is being run by process 4711" in errors
+        assert command("report", "tiny")[0] == 0  # looking is allowed
+    assert not (home / "results" / "tiny").exists()
+
+
+def test_two_processes_on_one_cell_do_not_meet(board, home):
+    lock = home / "runs" / "tiny" / "mf-0" / ".lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="cell mf, seed 0, of table tiny is being run by process unknown"):
+            run_cell(board, "mf", 0)
+
+
+def test_a_killed_cell_goes_on_and_ends_as_if_nothing_had_happened(define, home):
+    board = define(training={"epochs": 25, "patience": 25, "train_batch_size": 64, "learning_rate": 0.001})
+    folder = home / "runs" / "tiny" / "simgcl-0"
+    command = [sys.executable, "-m", "benchmarks", "cell", "tiny", "simgcl", "0", "--device", "cpu"]
+    process = subprocess.Popen(
+        [*command, "--home", str(home)], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE
+    )
+    deadline = time.time() + 120
+    while time.time() < deadline and process.poll() is None and epochs(folder) < 2:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = epochs(folder)
+    assert 2 <= done < 25, f"the kill came too late or too early, after {done} epochs: {process.stderr.read()}"
+    assert not (home / "results" / "tiny").exists()
+
+    interrupted = run_cell(board, "simgcl", 0, device="cpu")
+    record = records.read(interrupted)
+    assert record.spent.sessions == 2
+    assert [epoch["epoch"] for epoch in record.curve] == list(range(25))
+    kept = stripped(interrupted)
+    (home / "runs").rename(home / "runs-of-before")
+    assert stripped(run_cell(board, "simgcl", 0, device="cpu")) == kept
+
+
+def epochs(folder):
+    """How many epochs the only run in `folder` has recorded."""
+    return sum(len(path.read_text().splitlines()) for path in folder.glob("*/metrics.jsonl"))
