@@ -110,7 +110,8 @@ def ours(model: str, data: str, work: Work) -> Cost:
     learner = experiment.build(split.train)
     if work == "evaluation":
         learner.eval()
-        seconds = best_seconds(lambda: measure(ranked(learner.index(), split, model), METRICS))
+        seen = seen_before(split)
+        seconds = best_seconds(lambda: measure(ranked(learner.index(), seen, split.test, model), METRICS))
         return Cost(seconds, peak_mib() - before)
     training = experiment.training
     state = TrainingState.begin(learner, training.optimizer_for, seed=0, scale_losses=False)
@@ -119,10 +120,16 @@ def ours(model: str, data: str, work: Work) -> Cost:
     return Cost(seconds, peak_mib() - before)
 
 
-def ranked(index: Index, split: Split, model: str) -> Ranking:
+def seen_before(split: Split) -> Interactions:
+    """What precedes the test part, sorted by user once, as RecBole's loader does before it is first read."""
+    seen = split.train + split.valid
+    assert seen.histories
+    return seen
+
+
+def ranked(index: Index, seen: Interactions, test: Interactions, model: str) -> Ranking:
     """The test part, by the rule of RecBole's models of that kind."""
-    general = TASKS[model] == "general"
-    return rank(index, split.train + split.valid, split.test, 20, mask_history=general, repeats="candidates")
+    return rank(index, seen, test, 20, mask_history=TASKS[model] == "general", repeats="candidates")
 
 
 def theirs(model: str, data: str, work: Work, users_per_batch: int | None) -> Cost:
@@ -159,7 +166,7 @@ def theirs(model: str, data: str, work: Work, users_per_batch: int | None) -> Co
         seconds = best_seconds(evaluate)
         grown = peak_mib() - before
         index = Index(*their_vectors(learner, dataset, test, split, model))
-        again = measure(ranked(index, split, model), METRICS)
+        again = measure(ranked(index, seen_before(split), split.test, model), METRICS)
         return Cost(seconds, grown, tuple(value for name in METRICS for value in (found[name], again[name])))
 
 

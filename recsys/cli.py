@@ -2,13 +2,11 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from graphcl.errors import InputError
@@ -16,6 +14,8 @@ from graphcl.evaluation.probe import Probe
 from graphcl.models import EMBEDDERS
 from graphcl.training.loop import NotFiniteError, Training
 from recsys.cli_datasets import app as datasets_app
+from recsys.cli_progress import bar, stderr
+from recsys.cli_tune import tune
 from recsys.cli_views import views
 from recsys.config import read, suggest
 from recsys.experiment import Evaluation, Settings
@@ -33,9 +33,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(datasets_app, name="datasets")
+app.command()(tune)
 app.command()(views)
 console = Console()
-stderr = Console(stderr=True)
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder that 'recsys train' named")]
 
@@ -51,23 +51,10 @@ def train(
     """Train as CONFIG says, then look at the test part once."""
     nodes = kind_in(read(config).get("model")) in EMBEDDERS
     run_training: Any = train_embedder if nodes else train_recommender
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=stderr,
-    ) as progress:
-        bar = Bar(progress)
-        try:
-            run = run_training(
-                config, overrides or (), resume=resume, log=bar.note, progress=bar.track, started=bar.started
-            )
-        except KeyboardInterrupt:
-            stderr.print("interrupted; the same command with --resume goes on from the last evaluation")
-            raise typer.Exit(130) from None
+    with bar("the same command with --resume goes on from the last evaluation") as shown:
+        run = run_training(
+            config, overrides or (), resume=resume, log=shown.note, progress=shown.track, started=shown.started
+        )
     (show_probes if nodes else show_ranking)(run)
     console.print(f"Run folder: {run.folder}", soft_wrap=True)
 
@@ -192,30 +179,6 @@ def config(model: Annotated[str, typer.Argument(metavar="MODEL", help="a name fr
             default = learner.suggested.get(key.name, key.default) if block == "training" else key.default
             table.add_row(key.name, str(default), key.range, key.meaning)
         console.print(table)
-
-
-class Bar:
-    """A progress bar that is an epoch long and shows the last evaluation behind it."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.task = progress.add_task("preparing data", total=None, note="")
-
-    def started(self, folder: Path) -> None:
-        """Name the run folder, so that it is known even if the training is interrupted."""
-        self.progress.console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
-
-    def track(self, batches: Iterable[Any], total: int, title: str) -> Iterator[Any]:
-        """Count the batches of an epoch."""
-        self.progress.reset(self.task, total=total, description=title)
-        for batch in batches:
-            yield batch
-            self.progress.advance(self.task)
-
-    def note(self, record: dict[str, Any]) -> None:
-        """Show the first metric of the last evaluation: the one that decides."""
-        for name, value in list(record.get("metrics", {}).items())[:1]:
-            self.progress.update(self.task, note=f"valid {name} {value:.4f}")
 
 
 def main() -> None:

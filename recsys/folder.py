@@ -55,7 +55,12 @@ def find_same(tree: Mapping[str, Any]) -> Path | None:
 
 def write_config(folder: Path, tree: Mapping[str, Any]) -> None:
     """The complete configuration, from which the run can be made again."""
-    write_atomically(folder / CONFIG, yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True).encode())
+    write_yaml(folder / CONFIG, tree)
+
+
+def write_yaml(path: Path, tree: Mapping[str, Any]) -> None:
+    """Replace `path` by a tree of keys."""
+    write_atomically(path, yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True).encode())
 
 
 def write_json(path: Path, content: Any) -> None:

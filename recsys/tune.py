@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from graphcl.errors import InputError
 from graphcl.training.checkpoint import write_atomically
-from graphcl.training.loop import NotFiniteError
-from recsys.config import ConfigError, construct
+from graphcl.training.loop import NotFiniteError, Progress
+from recsys.config import ConfigError, construct, suggest
 from recsys.data.interactions import Split
 from recsys.experiment import Experiment, homes
+from recsys.folder import write_yaml
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -123,6 +124,28 @@ def applicable(space: Mapping[str, Any], experiment: Experiment) -> Space:
     return wanted
 
 
+def refuse_misfits(space: Space, experiment: Experiment) -> None:
+    """Check a space that somebody wrote for this very model.
+
+    Raises:
+        ConfigError: every key that the model and its training lack, and every end or value that they do not admit.
+    """
+    known = {f"{block}.{key}" for block, keys in homes(experiment.tree()).items() for key in keys}
+    problems = []
+    for key, choice in space.items():
+        places = [name for name in known if key in (name, name.partition(".")[2])]
+        if not places:
+            problems.append(f"search.{key}: unknown key{suggest(key, [name.partition('.')[2] for name in known])}")
+            continue
+        for value in (choice.low, choice.high) if isinstance(choice, Between) else choice:
+            try:
+                Experiment.load(experiment.tree(), [f"{key}={json.dumps(value)}"])
+            except ConfigError as error:
+                problems += [f"search.{line}" for line in str(error).splitlines()]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
 def search(
     experiment: Experiment,
     space: Space,
@@ -132,11 +155,13 @@ def search(
     budget: float = math.inf,
     split: Split | None = None,
     log: Callable[[Mapping[str, Any]], None] = lambda trial: None,
+    progress: Progress = lambda batches, total, title: batches,
 ) -> list[dict[str, Any]]:
     """Make up to `trials` trials, the first with the configuration as it is; returns all, also earlier ones.
 
     budget: no trial is started when the trials have taken this many seconds of wall time.
     log: receives each trial when it has ended: number, keys, value, best epoch, seconds.
+    progress: wraps the batches of each epoch.
 
     Raises:
         InputError: the space does not fit the model, or `folder` holds another search.
@@ -148,7 +173,8 @@ def search(
         raise InputError("split: it has no validation part, on which a search would choose; take a split that has one")
     while len(done) < trials and sum(trial["seconds"] for trial in done) < budget:
         keys = propose(done, space, experiment.settings.seed)
-        trial = {"number": len(done), "keys": keys, **attempt(experiment, keys, data, folder / f"trial-{len(done)}")}
+        outcome = attempt(experiment, keys, data, folder / f"trial-{len(done)}", progress)
+        trial = {"number": len(done), "keys": keys, **outcome}
         done.append(trial)
         write_atomically(folder / TRIALS, "".join(json.dumps(each) + "\n" for each in done).encode())
         log(trial)
@@ -216,13 +242,15 @@ def distribution(choice: Any) -> "BaseDistribution":
     return FloatDistribution(choice.low, choice.high, log=choice.log)
 
 
-def attempt(experiment: Experiment, keys: Mapping[str, Any], data: Split, folder: Path) -> dict[str, Any]:
+def attempt(
+    experiment: Experiment, keys: Mapping[str, Any], data: Split, folder: Path, progress: Progress
+) -> dict[str, Any]:
     """Train with `keys`; what validation says. A trial whose loss is not finite has the value None."""
-    tried = Experiment.load(experiment.tree(), [f"{key}={value}" for key, value in keys.items()])
+    tried = with_keys(experiment, keys)
     folder.mkdir(exist_ok=True)
     started = time.perf_counter()
     try:
-        outcome = tried.fit(tried.build(data.train), data, folder=folder, resume=True)
+        outcome = tried.fit(tried.build(data.train), data, folder=folder, resume=True, progress=progress)
         result: dict[str, Any] = {
             "value": outcome.best_value,
             "best_epoch": outcome.best_epoch,
@@ -232,6 +260,18 @@ def attempt(experiment: Experiment, keys: Mapping[str, Any], data: Split, folder
         result = {"value": None, "failure": str(error)}
     rmtree(folder)
     return {**result, "seconds": time.perf_counter() - started}
+
+
+def with_keys(experiment: Experiment, keys: Mapping[str, Any]) -> Experiment:
+    """The experiment with some keys set anew."""
+    return Experiment.load(experiment.tree(), [f"{key}={json.dumps(value)}" for key, value in keys.items()])
+
+
+def write_best(folder: Path, done: list[dict[str, Any]], experiment: Experiment) -> Path:
+    """Write the complete configuration of the best trial, which `recsys train` reads; returns its path."""
+    best = done[summary(done, experiment).best]
+    write_yaml(folder / BEST, with_keys(experiment, best["keys"]).tree())
+    return folder / BEST
 
 
 def summary(done: list[dict[str, Any]], experiment: Experiment) -> Found:

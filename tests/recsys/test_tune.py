@@ -1,0 +1,126 @@
+"""The search: what it sees, what it keeps, and that an interruption changes nothing."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import yaml
+from worlds import checkerboard
+
+from graphcl.errors import InputError
+from recsys import tune
+from recsys.experiment import Experiment
+from recsys.tune import Between, refuse_misfits, search, space_of, summary, write_best
+
+SPACE = {"learning_rate": Between(low=1e-3, high=0.1, log=True), "n_layers": (1, 2)}
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    return Experiment.load(
+        {
+            "model": {"kind": "lightgcn", "embedding_size": 4},
+            "training": {"epochs": 2, "train_batch_size": 64},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def world():
+    return checkerboard(num_users=30)
+
+
+def without_seconds(trials):
+    return [{key: value for key, value in trial.items() if key != "seconds"} for trial in trials]
+
+
+def test_the_first_trial_is_the_configuration_and_the_best_can_be_trained(tmp_path, experiment, world):
+    done = search(experiment, SPACE, tmp_path, trials=7, split=world)
+    assert done[0]["keys"] == {} and all(
+        set(t["keys"]) == {"training.learning_rate", "model.n_layers"} for t in done[1:]
+    )
+    assert all(1e-3 <= trial["keys"]["training.learning_rate"] <= 0.1 for trial in done[1:])
+    assert len({trial["keys"]["training.learning_rate"] for trial in done[1:]}) == 6
+    best = max(done, key=lambda trial: trial["value"])
+    assert summary(done, experiment).best == best["number"]
+    written = Experiment.load(write_best(tmp_path, done, experiment))
+    outcome = written.fit(written.build(world.train), world)
+    assert outcome.best_value == best["value"]
+
+
+def test_the_test_part_decides_nothing(tmp_path, experiment, world):
+    done = search(experiment, SPACE, tmp_path / "a", trials=3, split=world)
+    other = replace(world, test=world.test.take(world.test.user < 3))
+    assert without_seconds(search(experiment, SPACE, tmp_path / "b", trials=3, split=other)) == without_seconds(done)
+
+
+def test_a_search_goes_on_as_if_never_interrupted(tmp_path, experiment, world, monkeypatch):
+    whole = search(experiment, SPACE, tmp_path / "whole", trials=7, split=world)
+    attempt, calls = tune.attempt, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return attempt(*arguments)
+
+    monkeypatch.setattr(tune, "attempt", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        search(experiment, SPACE, tmp_path / "cut", trials=7, split=world)
+    assert len(search(experiment, SPACE, tmp_path / "cut", trials=6, split=world)) == 6
+    again = search(experiment, SPACE, tmp_path / "cut", trials=7, split=world)
+    assert without_seconds(again) == without_seconds(whole)
+    assert len(calls) == 8  # five that ended, the one that was cut, and two more: none twice
+
+
+def test_a_spent_budget_starts_no_trial(tmp_path, experiment, world):
+    assert len(search(experiment, SPACE, tmp_path, trials=7, budget=1e-9, split=world)) == 1
+
+
+def test_a_trial_that_diverges_is_kept_and_never_the_best(tmp_path, experiment, world):
+    done = search(experiment, {"learning_rate": (1e30,)}, tmp_path, trials=2, split=world)
+    assert done[1]["value"] is None and "loss term" in done[1]["failure"]
+    assert summary(done, experiment).best == 0
+
+
+def test_a_folder_belongs_to_one_search(tmp_path, experiment, world):
+    search(experiment, SPACE, tmp_path, trials=1, split=world)
+    with pytest.raises(InputError, match="another configuration or space; name another folder"):
+        search(experiment, {"n_layers": (1, 3)}, tmp_path, trials=2, split=world)
+
+
+def test_data_without_a_validation_part_is_refused(tmp_path, experiment, world):
+    with pytest.raises(InputError, match="no validation part"):
+        search(
+            experiment, SPACE, tmp_path, trials=1, split=replace(world, valid=world.valid.take(world.valid.user < 0))
+        )
+
+
+def test_every_mistake_of_a_space_at_once(experiment):
+    with pytest.raises(InputError) as caught:
+        refuse_misfits(
+            space_of({"learning_rat": [0.1], "n_layers": [1, -1], "reg_weight": {"low": -1, "high": 1}}), experiment
+        )
+    message = str(caught.value)
+    assert "search.learning_rat: unknown key; did you mean 'learning_rate'?" in message
+    assert "search.model.n_layers: must be >= 0 (got -1)" in message and "search.model.reg_weight" in message
+    with pytest.raises(InputError) as caught:
+        space_of({"a": 3, "b": {"low": 2, "high": 1}, "c": {"low": 0, "hihg": 1}})
+    message = str(caught.value)
+    assert "search.a: write" in message and "search.b: low 2, high 1: must rise" in message and "'high'" in message
+
+
+def test_the_command(tmp_path, command, config):
+    space = tmp_path / "space.yaml"
+    space.write_text(yaml.safe_dump({"learning_rate": {"low": 0.01, "high": 0.1, "log": True}}))
+    arguments = ("tune", config, "epochs=1", "--space", space)
+    status, out, err = command(*arguments, "--trials", 2)
+    folder = tmp_path / "runs" / "tune-shop-lightgcn"
+    assert status == 0 and "valid ndcg@10" in out and "trial 1:" in err and str(folder / "best.yaml") in out
+    status, out, err = command(*arguments, "--trials", 3)
+    assert status == 0 and "trial 2:" in err and "trial 1:" not in err
+    assert len([json.loads(line) for line in (folder / "trials.jsonl").open()]) == 3
+    assert command("train", folder / "best.yaml")[0] == 0
+    space.write_text("learning_rat: [0.1]")
+    status, _, err = command(*arguments)
+    assert status == 1 and "did you mean 'learning_rate'?" in err and "Traceback" not in err
