@@ -157,7 +157,16 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, d] -> [n, d]."""
-        return self.norm(x + self.dropout(self.output(F.gelu(self.inner(x)))))
+        return self.norm(x + self.dropout(self.output(gelu(self.inner(x)))))
+
+
+def gelu(x: Tensor) -> Tensor:
+    """[n, d] -> [n, d], exact.
+
+    Shown transposed, so that torch uses its own kernel: the one of oneDNN, which it prefers for contiguous tensors,
+    compiles and keeps code for each number of rows (hundreds of MB, as each batch has its own) and is slower backwards.
+    """
+    return F.gelu(x.t()).t()
 
 
 def visible(block: Block, hidden: Tensor | None) -> Tensor | None:
