@@ -12,6 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from graphcl.errors import InputError
+from recsys.data.attributes import Attributes
 from recsys.data.ragged import Ragged
 from recsys.data.raw import Rows, columns_of, number_rows
 
@@ -38,6 +39,8 @@ class Interactions:
     """[U] the source's name of each user."""
     item_ids: tuple[str, ...] | None = None
     """[I] the source's name of each item."""
+    attributes: Attributes = field(default_factory=Attributes)
+    """What the source says of users and items besides."""
 
     def __post_init__(self) -> None:
         for name, ids, count in (("user", self.user, self.num_users), ("item", self.item, self.num_items)):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from graphcl.errors import InputError
 from graphcl.training import checkpoint
+from recsys.data.attributes import Attributes
 from recsys.data.interactions import Interactions, Split
 
 PARTS = ("train", "valid", "test")
@@ -27,6 +28,7 @@ def save_split(path: Path, split: Split) -> None:
         "num_items": train.num_items,
         "user_ids": train.user_ids,
         "item_ids": train.item_ids,
+        "attributes": train.attributes.tree(),
         "protocol": dict(split.protocol),
         "digest": split.digest,
     }
@@ -51,6 +53,7 @@ def read_split(path: Path) -> Split:
                 num_items=state["num_items"],
                 user_ids=state["user_ids"] and tuple(state["user_ids"]),
                 item_ids=state["item_ids"] and tuple(state["item_ids"]),
+                attributes=Attributes(**state.get("attributes", {})),
             )
             for part in PARTS
         }

@@ -4,13 +4,14 @@ import csv
 import warnings
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
 
 from graphcl.errors import InputError
+from recsys.data.attributes import Attributes, Words
 from recsys.data.interactions import Interactions, Released
 from recsys.data.raw import Rows, columns_of
 
@@ -58,7 +59,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class RecboleAtomic:
-    """RecBole's `.inter` file: tab-separated, a header of `name:type`."""
+    """RecBole's `.inter` file: tab-separated, a header of `name:type`; with its `.user` and `.item` files, if given."""
 
     kind: ClassVar[str] = "recbole_atomic"
 
@@ -70,10 +71,17 @@ class RecboleAtomic:
     """The field of times, read in full precision; used if the file has it."""
     value: str | None = "rating"
     """The field of ratings; used if the file has it."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """The fields of the `.user` and `.item` files that are kept, by the names they get; by default all."""
 
     def read(self, paths: Mapping[str, Path]) -> Interactions | Released:
-        """The interactions of {"interactions": path}, or the parts of {"train", "test" and maybe "valid": path}."""
-        return combine(paths, self.rows)
+        """The interactions of {"interactions": path}, or the parts of {"train", "test" and maybe "valid": path}.
+
+        The paths may also name a "user" and an "item" file; what these say becomes `Interactions.attributes`.
+        """
+        sides = {side: read_attributes(paths[side], self.attributes) for side in ("user", "item") if side in paths}
+        read = combine({part: path for part, path in paths.items() if part not in sides}, self.rows)
+        return with_attributes(read, Attributes(**sides))
 
     def rows(self, path: Path) -> Rows:
         """The rows of one file."""
@@ -82,15 +90,35 @@ class RecboleAtomic:
         return read_text(path, "\t", None, {"user": self.user, "item": self.item, **optional}, strip_types=True)
 
 
-def read_features(path: Path) -> pd.DataFrame:
-    """RecBole's `.item` or `.user` file: a column per field, `float` fields as numbers, all others as text."""
-    header = first_row(path, "\t")
-    names, types = zip(*((name, kind) for name, _, kind in (cell.partition(":") for cell in header)), strict=True)
-    frame = read_cells(path, "\t", names, {name: str for name in names}, skip=1, quoted=False)
-    for name, kind in zip(names, types, strict=True):
-        if kind == "float":
-            frame[name] = pd.to_numeric(frame[name], errors="coerce")
-    return frame
+def read_attributes(path: Path, wanted: Mapping[str, str]) -> dict[str, Words]:
+    """RecBole's `.item` or `.user` file: the first field is the id, a `token_seq` field holds words between spaces.
+
+    wanted: {name: field}; names whose field is not in this file are left out. {} takes every field.
+
+    Raises:
+        InputError: the file is missing or broken, or an id occurs twice.
+    """
+    header = [cell.partition(":") for cell in first_row(path, "\t")]
+    names = tuple(name for name, _, _ in header)
+    frame = read_cells(path, "\t", names, dict.fromkeys(names, str), skip=1)
+    ids = frame[names[0]].astype(str)
+    if ids.duplicated().any():
+        raise InputError(f"{path}: the id {ids[ids.duplicated()].iloc[0]!r} occurs twice; ids must be unique")
+    several = {name for name, _, kind in header if kind == "token_seq"}
+    found: dict[str, Words] = {}
+    for name, column in (wanted or dict(zip(names[1:], names[1:], strict=True))).items():
+        if column in names[1:]:
+            cells = frame[column].fillna("").astype(str)
+            split = [tuple(cell.split()) if column in several else (cell,) if cell else () for cell in cells]
+            found[name] = dict(zip(ids, split, strict=True))
+    return found
+
+
+def with_attributes(read: Interactions | Released, attributes: Attributes) -> Interactions | Released:
+    """The same interactions, and what is known of their users and items."""
+    if isinstance(read, Interactions):
+        return replace(read, attributes=attributes)
+    return Released(*(part and replace(part, attributes=attributes) for part in read))
 
 
 def combine(

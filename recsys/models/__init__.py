@@ -13,6 +13,7 @@ from recsys.models.itemknn import ItemKNN
 from recsys.models.lightgcl import LightGCL
 from recsys.models.lightgcn import LightGCN
 from recsys.models.mclrec import MCLRec
+from recsys.models.metapath_lightgcn import MetaPathLightGCN
 from recsys.models.mf import MF
 from recsys.models.ncl import NCL
 from recsys.models.popularity import Popularity
@@ -38,6 +39,7 @@ MODELS: dict[str, type[Recommender]] = {
     "directau": DirectAU,
     "ncl": NCL,
     "dccf": DCCF,
+    "metapath_lightgcn": MetaPathLightGCN,
     # sequences
     "gru4rec": GRU4Rec,
     "sasrec": SASRec,

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from graphcl.errors import InputError
 from recsys.data import listed
+from recsys.data.attributes import memberships
 from recsys.data.interactions import Interactions, Released
 from recsys.data.readers import READERS
-from recsys.data.tabular import read_features
+from recsys.data.tabular import RecboleAtomic
 
 FRAME = pd.DataFrame(
     {
@@ -96,13 +97,26 @@ def test_quotes_in_atomic_files_are_letters(tmp_path):
     assert read("recbole_atomic", tmp_path / "d.inter").user_ids == ('"a', "c")
 
 
-def test_features_of_items(tmp_path):
-    (tmp_path / "d.item").write_text("item_id:token\tyear:float\tclass:token_seq\n01\t1995\tA B\n2\t\tC\n")
-    frame = read_features(tmp_path / "d.item")
-    assert frame["item_id"].tolist() == ["01", "2"]
-    assert frame["year"].tolist()[0] == 1995
-    assert np.isnan(frame["year"].tolist()[1])
-    assert frame["class"].tolist() == ["A B", "C"]
+def test_attributes_of_items_and_users(tmp_path):
+    (tmp_path / "d.inter").write_text("user_id:token\titem_id:token\nu\t2\nv\t01\nv\t2\n")
+    (tmp_path / "d.item").write_text("item_id:token\tyear:float\tclass:token_seq\n01\t1995\tA B\n2\t\tB\n3\t\tC\n")
+    paths = {"interactions": tmp_path / "d.inter", "item": tmp_path / "d.item"}
+    made = RecboleAtomic(attributes={"genre": "class"}).read(paths)
+    assert made.attributes.item == {"genre": {"01": ("A", "B"), "2": ("B",), "3": ("C",)}}
+    edges, words = memberships(made.attributes.item["genre"], made.item_ids)
+    assert made.item_ids == ("01", "2")
+    assert (edges.tolist(), words) == ([[0, 0, 1], [0, 1, 1]], ("A", "B"))
+    with pytest.raises(InputError, match="no attribute 'gender'; its attributes are: genre"):
+        made.take(made.user == 0).attributes.side("gender")
+    everything = RecboleAtomic().read(paths).attributes.item
+    assert everything["year"] == {"01": ("1995",), "2": (), "3": ()}
+
+
+def test_attributes_of_an_item_that_is_listed_twice(tmp_path):
+    (tmp_path / "d.inter").write_text("user_id:token\titem_id:token\nu\t2\n")
+    (tmp_path / "d.item").write_text("item_id:token\tclass:token\n2\tA\n2\tB\n")
+    with pytest.raises(InputError, match="the id '2' occurs twice"):
+        RecboleAtomic().read({"interactions": tmp_path / "d.inter", "item": tmp_path / "d.item"})
 
 
 LINES = st.lists(st.lists(st.integers(0, 10**6), max_size=6), min_size=1, max_size=12)
