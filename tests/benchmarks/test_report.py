@@ -1,0 +1,221 @@
+"""What reports and verdicts say, from records whose values are known."""
+
+import csv
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks.report import write_report
+from benchmarks.report_document import Grid, latex, markdown_grid, page
+from benchmarks.report_sections import Sections
+from benchmarks.summary import Summary
+from benchmarks.table import Board, Home
+from benchmarks.verify import verify
+from graphcl.errors import InputError
+from recsys.evaluation.slices import QUARTERS, THIRDS
+
+USERS = 40
+HALF = np.linspace(0, 1, USERS)
+"""Mean 0.5."""
+
+
+@pytest.fixture
+def filled(board, put):
+    """Popularity 0.5; MF 0.5 and 0.52 by seed; SimGCL 0.6, one of two seeds."""
+    put("popularity", 0, HALF)
+    put("mf", 0, HALF)
+    put("mf", 1, HALF + 0.02)
+    put("simgcl", 0, HALF + 0.1 + 0.01 * np.cos(np.arange(USERS)))
+    return board
+
+
+def source(**changes):
+    return {
+        "source": "a paper",
+        "digest": "aaaa",
+        "masking": "history",
+        "selection": "valid",
+        "metrics": ["ndcg@5"],
+        "rows": {"mf": [0.5]},
+        **changes,
+    }
+
+
+def test_means_deviations_and_the_best_baseline(filled):
+    summary = Summary.of(filled)
+    assert str(summary.value("mf", "history", "ndcg@5")) == "0.5100 ± 0.0141"
+    assert str(summary.value("popularity", "train", "ndcg@5")) == "0.5000"
+    assert summary.best_baseline("history") == "mf"
+    low, high = summary.interval("popularity", "history")
+    assert low < 0.5 < high
+    # the width of a bootstrap interval is that of the normal one
+    assert high - low == pytest.approx(2 * 1.96 * HALF.std() / np.sqrt(USERS), rel=0.1)
+
+
+def test_comparisons_are_paired_over_users_and_corrected(filled):
+    found = Summary.of(filled).comparisons["history"]
+    assert set(found) == {"popularity", "simgcl"}
+    gain = 0.1 + 0.01 * np.cos(np.arange(USERS)) - 0.01
+    assert found["simgcl"].difference == pytest.approx(gain.mean(), abs=1e-6)
+    assert found["simgcl"].low < gain.mean() < found["simgcl"].high
+    assert found["simgcl"].effect == pytest.approx(gain.mean() / gain.std(ddof=1), rel=1e-3)
+    assert found["simgcl"].p == pytest.approx(stats.ttest_1samp(gain, 0).pvalue, rel=0.05)
+    assert found["simgcl"].p_holm >= found["simgcl"].p
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "reason"),
+    [
+        ({"rows": {"mf": [0.515]}}, "reproduced", "-1.0%, 2 seeds"),
+        ({"rows": {"mf": [0.4]}}, "above", "+27.5%"),
+        ({"rows": {"mf": [0.6]}}, "below", "-15.0%"),
+        ({"rows": {"simgcl": [0.6]}}, "reproduced", "1 seed"),
+        ({"rows": {"paper": [0.6]}}, "not comparable", "no model of this name here"),
+        ({"digest": None}, "not comparable", "made on another split"),
+        ({"digest": "eeee"}, "not comparable", "made on the split eeee"),
+        ({"masking": None}, "not comparable", "does not say what was masked"),
+        ({"masking": "none"}, "not comparable", "other masking: no item left out"),
+        ({"selection": None}, "not comparable", "does not say how the epoch was chosen"),
+        ({"selection": "test"}, "not comparable", "epoch chosen on test"),
+        ({"metrics": ["ndcg@7"]}, "not comparable", "ndcg@7 is not measured here"),
+    ],
+)
+def test_verdicts(define, filled, changes, status, reason):
+    board = define(digest="aaaa", published=[source(**changes)])
+    (verdict,) = verify(Summary.of(board))
+    assert (verdict.status, reason in verdict.reason) == (status, True), verdict
+    # our number may only stand beside one that was made in the same way
+    assert (verdict.ours is None) == (status == "not comparable")
+
+
+def test_a_row_without_a_record_is_not_run(define):
+    (verdict,) = verify(Summary.of(define(digest="aaaa", published=[source()])))
+    assert (verdict.status, verdict.ours) == ("not run", None)
+
+
+def test_nothing_is_comparable_where_nobody_knows_the_split(define, filled):
+    (verdict,) = verify(Summary.of(define(published=[source()])))
+    assert verdict.status == "not comparable"
+
+
+def test_verdicts_do_not_change_the_status(define, filled, command):
+    define(digest="aaaa", published=[source(rows={"mf": [0.9], "simgcl": [0.6]}), source(digest="eeee")])
+    status, output, _ = command("verify", "tiny")
+    assert status == 0
+    assert "tiny: 1 reproduced, 1 below, 1 not comparable" in output
+
+
+@pytest.mark.parametrize(
+    ("block", "sentence"),
+    [
+        (source(rows={"mff": [0.5]}), "row 'mff' is not in the table; did you mean 'mf'"),
+        (source(rows={"mf": [0.5, 0.6]}), "has 2 values for 1 metrics"),
+        (source(masking="all"), "masking"),
+        (source(selecton="valid"), "selecton.*did you mean 'selection'"),
+    ],
+)
+def test_mistakes_in_published_blocks_are_named(define, block, sentence):
+    with pytest.raises(InputError, match=sentence):
+        define(published=[block])
+
+
+def test_markdown_says_what_is_missing(define, filled):
+    board = define(
+        digest="aaaa", published=[source(rows={"mf": [0.505]}), source(source="elsewhere", digest=None, note="a note")]
+    )
+    text = write_report(board)[0].read_text()
+    assert "Split aaaa; 4 of 5 cells run." in text
+    assert "| SimGCL & <more> | **0.6" in text
+    assert "| 1 of 2 |" in text
+    assert "Only in print" not in text.split("## Published values")[0]
+    assert "| MF | ndcg@5 | 0.5100 ± 0.0141 | 0.5050 | +1.0%, 2 seeds | reproduced | a paper |" in text
+    assert "| elsewhere | MF | not comparable | made on another split | a note |" in text
+    assert "c0ffee" in text
+
+
+def test_an_empty_table_is_a_report_too(board, command):
+    assert command("report", "tiny")[0] == 0
+    text = board.home.results("tiny").with_name("tiny.md").read_text()
+    assert "0 of 5 cells run" in text
+    assert text.count("not run") == 2 * 2 * 3  # two rules, two metrics, three rows
+
+
+def test_every_shipped_table_can_be_reported(home):
+    for name in Home().names():
+        board = Board.load(name)
+        document = Sections(Summary(board, {})).document()
+        assert page(document).count("<section>") >= 2, name
+
+
+def test_the_csv_has_a_line_for_every_value(filled):
+    with write_report(filled)[1].open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 3 * 2 * 2
+    found = {(line["row"], line["masking"], line["metric"]): line for line in lines}
+    simgcl = found["simgcl", "history", "ndcg@5"]
+    assert float(simgcl["low"]) < float(simgcl["mean"]) < float(simgcl["high"])
+    assert float(simgcl["difference"]) == pytest.approx(0.09, abs=1e-3)
+    assert found["mf", "history", "ndcg@5"]["difference"] == ""
+    assert found["mf", "history", "recall@5"]["seeds"] == "2"
+
+
+class Tags(HTMLParser):
+    """Collects what a browser would fetch, and the tags that are open."""
+
+    VOID = {"meta"}
+
+    def __init__(self):
+        super().__init__()
+        self.outside, self.open, self.seen = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        self.outside += [value for name, value in attrs if name in ("src", "href") and not value.startswith("#")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_needs_nothing_from_outside_and_escapes_names(filled, put):
+    put("simgcl", 0, HALF + 0.1, slices={rule: parts() for rule in filled.table.masking})
+    path = write_report(filled)[3]
+    tags = Tags()
+    tags.feed(path.read_text())
+    assert tags.outside == []
+    assert [tag for tag in tags.open if tag not in ("html", "p", "td", "th", "tr")] == []
+    assert tags.seen.count("svg") == 2 + 2 + 2 + 2  # bars, curve and cost, users, items
+    assert "SimGCL &amp; &lt;more&gt;" in path.read_text()
+    assert "script" not in tags.seen
+
+
+def parts():
+    users = {name: {"users": 10, "fewest": 1, "most": 2, "ndcg@5": 0.5} for name in QUARTERS}
+    items = {name: {"items": 5, "truth": 1 / 3, "recall@5": 0.2, "hits@5": 0.3, "shown@5": 1 / 3} for name in THIRDS}
+    return users | items
+
+
+def test_equal_records_give_equal_reports(filled):
+    first = [path.read_bytes() for path in write_report(filled)]
+    assert [path.read_bytes() for path in write_report(filled)] == first
+
+
+def test_signs_are_escaped():
+    grid = Grid(("", "a_b"), (("x|y & 5%", "1 ± 2"),), best=frozenset({(0, 1)}))
+    assert markdown_grid(grid).splitlines()[2] == "| x\\|y & 5% | **1 ± 2** |"
+    assert r"x|y \& 5\% & \textbf{1 $\pm$ 2} \\" in latex(grid, "t")
+    assert r" & a\_b \\" in latex(grid, "t")
+
+
+def test_the_list_counts_records(filled, command):
+    status, output, _ = command("list")
+    assert status == 0
+    line = next(line for line in output.splitlines() if "A tiny world" in line)
+    assert [cell.strip() for cell in line.split("│")[1:-1]] == ["tiny", "A tiny world", "3", "4", "0"]
