@@ -118,7 +118,7 @@ def with_attributes(read: Interactions | Released, attributes: Attributes) -> In
     """The same interactions, and what is known of their users and items."""
     if isinstance(read, Interactions):
         return replace(read, attributes=attributes)
-    return Released(*(part and replace(part, attributes=attributes) for part in read))
+    return Released(*(part if part is None else replace(part, attributes=attributes) for part in read))  # type: ignore[arg-type]
 
 
 def combine(

@@ -6,8 +6,7 @@ import torch.nn.functional as F
 
 from graphcl.errors import InputError
 from recsys.data.attributes import Attributes
-from recsys.data.catalog import split_interactions
-from recsys.data.interactions import Interactions
+from recsys.data.interactions import Interactions, Split
 from recsys.data.samplers import Triples
 from recsys.data.store import read_split, save_split
 from recsys.experiment import Experiment
@@ -81,9 +80,10 @@ def test_paths_that_cannot_be_walked(path: str, message: str) -> None:
         model(metapaths=(path,))
 
 
-def test_attributes_survive_split_and_store(tmp_path) -> None:
-    split = split_interactions(movies(), split={"kind": "leave_one_out", "short": "train"})
-    save_split(tmp_path / "split.safetensors", split)
+def test_attributes_survive_cuts_and_the_store(tmp_path) -> None:
+    everything = movies()
+    part = everything.take(everything.user > 0)
+    save_split(tmp_path / "split.safetensors", Split(train=part, valid=part, test=part))
     again = read_split(tmp_path / "split.safetensors").train
     built = Experiment.load({"model": {"kind": "metapath_lightgcn", "metapaths": ["item-genre-item"]}}).build(again)
     assert built.contexts[0].num_edges == 4
