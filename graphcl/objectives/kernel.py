@@ -4,7 +4,8 @@
 
 Neither the [N, M] matrix of logits nor its gradient ever exists: the forward pass keeps the running maximum and sum of
 each row, the backward pass computes each tile again and folds it into the gradients at once. Memory is
-O((N + M) d) plus one tile, for a third more arithmetic than the dense form.
+O((N + M) d) plus one tile, for a third more arithmetic than the dense form. Where the matrix is small (`KEPT_BYTES`)
+its tiles are kept from one pass to the other, which saves that third.
 
 Everything a contrastive loss varies folds into the arguments: a temperature (scalar, per row, per column; learnable)
 divides `x` or `y` before the call, a similarity is an inner product after `graphcl.objectives.similarity`, a propensity
@@ -26,6 +27,8 @@ TILE_CPU: Tile = (512, 1024)
 """Two megabytes in float32: a tile stays in the second-level cache of one core."""
 TILE_GPU: Tile = (4096, 8192)
 """128 MiB in float32: few launches, and the products are large enough to fill the chip."""
+KEPT_BYTES = 32 * 2**20
+"""Exponentials up to this size wait for the backward pass instead of being computed again."""
 
 
 class PairTerm(Protocol):
@@ -55,8 +58,9 @@ def row_lse(
     in float32 where the inputs are of half precision, also under autocast. A row whose terms are all -inf gives
     -inf and no gradient. Gradients reach `x`, `y`, `col_bias` and the tensors of every term.
 
-    `tile` is the number of rows and columns computed at a time; it changes memory and time, not the result. None
-    computes the dense [N, M] matrix instead, the only form that can be differentiated twice.
+    `tile` is the number of rows and columns computed at a time; it changes memory and time, not the result. "auto"
+    chooses it, and keeps a small matrix for the backward pass; None computes the dense [N, M] matrix by plain
+    operations, the only form that can be differentiated twice.
 
     Raises `InputError` where shapes disagree, and on a second derivative of the streaming form.
     """
@@ -73,9 +77,12 @@ def row_lse(
         terms = sorted(terms, key=lambda term: bool(term.tensors))
         if tile is None:
             return _dense(x, y, bias, tuple(terms))
+        learned = [tensor for term in terms for tensor in term.tensors]
         if isinstance(tile, str):
             tile = TILE_GPU if x.is_cuda else TILE_CPU
-        learned = [tensor for term in terms for tensor in term.tensors]
+            if not learned and torch.is_grad_enabled() and len(x) * len(y) * x.element_size() <= KEPT_BYTES:
+                kept: Tensor = _KeptLse.apply(x, y, bias, tuple(terms), tile[1])
+                return kept
         result: Tensor = _RowLse.apply(x, y, bias, tuple(terms), tile, *learned)
         return result
 
@@ -161,11 +168,7 @@ class _RowLse(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():
-            raise InputError(
-                "The streaming log-sum-exp can be differentiated once, but a second derivative was asked for "
-                "(create_graph=True); pass tile=None to the objective to use the dense form."
-            )
+        _refuse_second_derivative()
         (cotangent,) = cotangents
         x, y, bias, lse, *learned = ctx.saved_tensors
         wants_x, wants_y, wants_bias, _, _, *wants_learned = ctx.needs_input_grad
@@ -204,6 +207,55 @@ class _RowLse(torch.autograd.Function):
             None,
             None,
             *(next(found) if leaf.requires_grad else None for leaf in leaves),
+        )
+
+
+class _KeptLse(torch.autograd.Function):
+    """The same with constant terms, for a matrix that is small enough to keep."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor, bias: Tensor | None, terms: tuple[PairTerm, ...], width: int
+    ) -> Tensor:
+        rows, kept = slice(0, len(x)), []
+        highest = x.new_full((len(x),), -torch.inf)
+        for cols in blocks(len(y), width):
+            logits = _logits(x, y[cols], None if bias is None else bias[cols], x.new_empty(len(x) * len(y[cols])))
+            kept.append(add_terms(logits, rows, cols, terms, ()))
+            highest = torch.maximum(highest, kept[-1].amax(1))
+        shift = highest.masked_fill(torch.isneginf(highest), 0.0)
+        total = torch.zeros_like(highest)
+        for tile in kept:
+            total += tile.sub_(shift[:, None]).exp_().sum(1)
+        ctx.save_for_backward(x, y, total, *kept)
+        ctx.width = width
+        return highest + total.log()
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivative()
+        x, y, total, *kept = ctx.saved_tensors
+        wants_x, wants_y, wants_bias, *_ = ctx.needs_input_grad
+        weight = (cotangents[0] / total).masked_fill(total == 0, 0.0)  # of each row of exponentials
+        x_weighted = x * weight[:, None]
+        grad_x = torch.zeros_like(x) if wants_x else None
+        grad_y = torch.empty_like(y) if wants_y else None
+        grad_bias = y.new_empty(len(y)) if wants_bias else None
+        for cols, tile in zip(blocks(len(y), ctx.width), kept, strict=True):
+            if grad_x is not None:
+                grad_x.addmm_(tile, y[cols])
+            if grad_y is not None:
+                torch.mm(tile.T, x_weighted, out=grad_y[cols])
+            if grad_bias is not None:
+                torch.mv(tile.T, weight, out=grad_bias[cols])
+        return None if grad_x is None else grad_x.mul_(weight[:, None]), grad_y, grad_bias, None, None
+
+
+def _refuse_second_derivative() -> None:
+    if torch.is_grad_enabled():
+        raise InputError(
+            "The streaming log-sum-exp can be differentiated once, but a second derivative was asked for "
+            "(create_graph=True); pass tile=None to the objective to use the dense form."
         )
 
 
