@@ -82,8 +82,8 @@ def test_paths_that_cannot_be_walked(path: str, message: str) -> None:
 
 def test_attributes_survive_cuts_and_the_store(tmp_path) -> None:
     everything = movies()
-    part = everything.take(everything.user > 0)
-    save_split(tmp_path / "split.safetensors", Split(train=part, valid=part, test=part))
+    train, valid, test = (everything.take(everything.user > least) for least in range(3))
+    save_split(tmp_path / "split.safetensors", Split(train=train, valid=valid, test=test))
     again = read_split(tmp_path / "split.safetensors").train
     built = Experiment.load({"model": {"kind": "metapath_lightgcn", "metapaths": ["item-genre-item"]}}).build(again)
     assert built.contexts[0].num_edges == 4
