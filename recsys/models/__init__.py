@@ -2,6 +2,7 @@
 
 from recsys.models.base import Recommender
 from recsys.models.cl4srec import CL4SRec
+from recsys.models.contrastive import Contrastive
 from recsys.models.dccf import DCCF
 from recsys.models.directau import DirectAU
 from recsys.models.duorec import DuoRec
@@ -39,6 +40,7 @@ MODELS: dict[str, type[Recommender]] = {
     "directau": DirectAU,
     "ncl": NCL,
     "dccf": DCCF,
+    "contrastive": Contrastive,
     "metapath_lightgcn": MetaPathLightGCN,
     # sequences
     "gru4rec": GRU4Rec,
