@@ -17,6 +17,7 @@ from recsys.config import ConfigError, choose, construct, dump, override, read, 
 from recsys.data.catalog import load_split
 from recsys.data.entries import find_entry
 from recsys.data.interactions import Interactions, Split
+from recsys.evaluation.collapse import CollapseMonitor
 from recsys.evaluation.metrics import measure, parse
 from recsys.evaluation.ranking import Ranking, Repeats, rank
 from recsys.folder import device_of
@@ -38,6 +39,9 @@ class Evaluation:
     """What masking does to a true item that the user already had: it is masked like any other, or stays a candidate."""
     candidates: Literal["all", "trained"] = "all"
     """Which items are ranked: the whole catalogue, or those with a training event."""
+    collapse_every: Whole = 5
+    """Epochs between two looks at how vectors spread and at the gradient of each loss term; 0 never looks. It does not
+    change the training."""
 
     def __post_init__(self) -> None:
         if not self.report:
@@ -125,8 +129,9 @@ class Experiment:
 
     @property
     def digest(self) -> str:
-        """Identity of everything that changes a result: all keys but `output`."""
+        """Identity of everything that changes a result: all keys but `output` and `evaluation.collapse_every`."""
         tree = {key: value for key, value in self.tree().items() if key != "output"}
+        tree["evaluation"] = {key: value for key, value in tree["evaluation"].items() if key != "collapse_every"}
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
 
     def split(self) -> Split:
@@ -169,6 +174,9 @@ class Experiment:
             seed=self.settings.seed,
             validate=validate if len(split.valid) else None,
             monitor=wanted.monitor,
+            watch=CollapseMonitor(
+                model, split.train, every=wanted.collapse_every, batch_size=self.training.train_batch_size
+            ),
             folder=folder,
             resume=resume,
             log=log,

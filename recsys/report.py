@@ -23,6 +23,10 @@ table { border-collapse: collapse } th, td { padding: .3em .9em; text-align: rig
 th:first-child, td:first-child { text-align: left } tr.ours { font-weight: 600 }
 pre { background: #f6f6f6; padding: 1em; overflow-x: auto; font-size: 13px } svg { max-width: 100%; height: auto }
 """
+COLLAPSE = (
+    "Vectors collapse where uniformity rises to 0 or the effective rank falls to 1; alignment is the distance of users "
+    "to their items, 0 where they are one. A term whose share of the gradient is near 0 does nothing."
+)
 
 
 def write_report(folder: Path) -> None:
@@ -83,6 +87,12 @@ def curves(records: Sequence[Mapping[str, Any]]) -> list[str]:
     if losses:
         norm = {"gradient norm": [(r["epoch"], r["gradient_norm"]) for r in records if "gradient_norm" in r]}
         sections.append("<h2>Training</h2>" + figure([("loss, by term", losses), ("gradient norm", norm)]))
+    spread = series(records, "collapse")
+    if spread:
+        ranks = {name: spread.pop(name) for name in list(spread) if name.endswith("effective_rank")}
+        panels = [("alignment, uniformity", spread), ("effective rank", ranks)]
+        panels.append(("share of the gradient, by term", series(records, "gradient_shares")))
+        sections.append(f"<h2>Collapse monitor</h2><p>{html.escape(COLLAPSE)}</p>" + figure(panels))
     metrics = series(records, "metrics")
     if metrics and len(records) > 1:
         sections.append("<h2>Validation</h2>" + figure([("", metrics)]))

@@ -21,6 +21,8 @@ from graphcl.training.state import TrainingState
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 """(batches, how many, title) -> the same batches; a progress bar looks on."""
 Log = Callable[[dict[str, Any]], None]
+Watch = Callable[[int, Any], Mapping[str, Any]]
+"""(epoch, sampler) -> entries for the epoch's record; it must leave the training as it is."""
 
 
 class NotFiniteError(ArithmeticError):
@@ -85,13 +87,14 @@ class Outcome:
     cause: Literal["epochs", "patience"]
 
 
-def fit(
+def fit(  # noqa: PLR0913, each is a decision of its own
     learner: Learner,
     training: Training,
     *,
     seed: int,
     validate: Callable[[], Mapping[str, float]] | None = None,
     monitor: str = "loss",
+    watch: Watch = lambda epoch, sampler: {},
     folder: Path | None = None,
     resume: bool = False,
     log: Log = lambda record: None,
@@ -105,6 +108,7 @@ def fit(
         seed: fixes every draw: batches, views, dropout. The global generators are left as they were found.
         validate: metrics of the learner as it is, larger is better; called after every `eval_every` epochs.
         monitor: the metric that decides, or "loss" for the training loss (smaller is better).
+        watch: looks at the learner after every epoch; what it finds goes into the record.
         folder: where checkpoints go (`last.safetensors`, `best.safetensors`); none are written without it.
         resume: go on from `folder`, to the same weights as if nothing had happened (bit for bit on the CPU).
         log: receives one record per epoch: losses by name, metrics, gradient norm, seconds.
@@ -132,6 +136,7 @@ def fit(
                     metrics = dict(validate()) if validate else {}
                 judge(state, record, metrics, monitor)
                 record["metrics"] = metrics
+            record |= watch(state.epoch, sampler)
             record["seconds"] = time.perf_counter() - started
             log(record)
             if evaluating and folder is not None:
