@@ -13,6 +13,8 @@ from rich.table import Table as Grid
 from benchmarks import conformance as conformance_
 from benchmarks.cell import run_cell
 from benchmarks.report import write_report
+from benchmarks.report_speed import NAME as SPEED
+from benchmarks.report_speed import write_speed_report
 from benchmarks.run import run_table
 from benchmarks.summary import Summary
 from benchmarks.table import Board, Home
@@ -104,10 +106,14 @@ def tune(
 
 @app.command()
 def report(table: SomeTable = None, home: Place = HERE) -> None:
-    """Write the report of a table, or of all: Markdown, CSV, LaTeX, and a page with plots."""
-    for board in boards(table, home):
-        for path in write_report(board):
-            say(str(path))
+    """Write the report of a table, or of all: Markdown, CSV, LaTeX, and a page with plots; `speed` is one, too."""
+    results = Home(home).root / "results"
+    measured = table == SPEED or (table is None and any(results.glob("speed_*.json")))
+    written = write_speed_report(results) if measured else []
+    for board in [] if table == SPEED else boards(table, home):
+        written += write_report(board)
+    for path in written:
+        say(str(path))
 
 
 @app.command()

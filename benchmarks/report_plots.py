@@ -69,6 +69,8 @@ class Plots:
 
     def curves(self) -> str | None:
         """The monitored metric on validation over the epochs; None where no row has a curve."""
+        from matplotlib.ticker import MaxNLocator
+
         curves = {row: curve for row in self.rows if len(curve := self.summary.curve(row)) > 1}
         if not curves:
             return None
@@ -77,6 +79,7 @@ class Plots:
             style = self.style(row) | {"markevery": max(1, len(curve) // 8)}
             axes.plot(*zip(*curve, strict=True), linewidth=1.5, markersize=4, **style)
         axes.set(xlabel="epoch", ylabel=f"{self.monitor} on validation")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(bottom=0)
         legend(drawing, axes)
         return inline_svg(drawing)
@@ -91,7 +94,7 @@ class Plots:
                 row, lambda r: r.spent.wall_seconds if self.summary.on_gpu else r.spent.cpu_seconds
             )
             axes.plot(max(seconds, 0.1), value.mean, linestyle="none", markersize=8, **self.style(row))
-        axes.set_xscale("log")
+        logarithmic(axes)
         clock = "wall" if self.summary.on_gpu else "CPU"
         axes.set(xlabel=f"{clock} seconds of a training, with its evaluations", ylabel=f"{self.monitor} on test")
         axes.margins(0.08)
@@ -188,6 +191,16 @@ def plain(axes: "Axes") -> "Axes":
     axes.grid(alpha=0.25)
     axes.set_axisbelow(True)
     return axes
+
+
+def logarithmic(axes: "Axes") -> None:
+    """A logarithmic x axis with plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def legend(drawing: "Figure", axes: "Axes") -> None:

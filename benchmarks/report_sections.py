@@ -111,7 +111,7 @@ class Sections:
         if not verdicts:
             return Section("", [])
         table = self.summary.board.table
-        parts: list[Part] = [f"{count(verdicts)} within a tolerance of {table.tolerance:.0%}."]
+        parts: list[Part] = [f"{count(verdicts)}; reproduced means within {table.tolerance:.0%}."]
         shown = [verdict for verdict in verdicts if verdict.ours is not None]
         if shown:
             rows = tuple(
@@ -213,7 +213,8 @@ class Sections:
         """Data, selection, search, machines, code."""
         table = self.summary.board.table
         record = next(iter(self.summary.records.values()), None)
-        facts = {"split": table.digest or "not checked", **(record.protocol if record else {})}
+        facts = dict(record.protocol) if record else {}
+        facts["split's hash"] = table.digest or (record.split if record else "not known here")
         facts["masking"] = "; ".join(f"{rule}: {MASKING_WORDS[rule]}" for rule in table.masking)
         facts["epoch"] = (
             f"the one of highest {table.monitor} on validation; the test part is looked at once, at the end"

@@ -163,6 +163,7 @@ class Contrastive(GraphRecommender):
             return self._with_clusters(loss, self.clusters[side], rows, a, b)
         if name == "momentum":
             queue = self.queues[side]
+            assert isinstance(queue, NegativeQueue)
             queue.push(b, rows)
             return loss(a, b, group=rows, negatives=queue.rows, negative_group=queue.ids)
         if name == "margin":
@@ -176,8 +177,8 @@ class Contrastive(GraphRecommender):
             return loss(a, b, own.unsqueeze(0))
         if self.config.objective == "clusters":
             return loss(a, own, b)
-        views = [loss(view, found.centroids, own, found.concentration) for view in (a, b)]
-        return torch.stack(views).mean()
+        first, second = (loss(view, found.centroids, own, found.concentration) for view in (a, b))
+        return (first + second) / 2
 
 
 def loss_of(config: Contrastive.Config) -> nn.Module:

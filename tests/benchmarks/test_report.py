@@ -1,6 +1,7 @@
 """What reports and verdicts say, from records whose values are known."""
 
 import csv
+import json
 from html.parser import HTMLParser
 
 import numpy as np
@@ -219,3 +220,30 @@ def test_the_list_counts_records(filled, command):
     assert status == 0
     line = next(line for line in output.splitlines() if "A tiny world" in line)
     assert [cell.strip() for cell in line.split("│")[1:-1]] == ["tiny", "A tiny world", "3", "4", "0"]
+
+
+def test_speed_measurements_become_one_page(home, command):
+    status, _, errors = command("report", "speed")
+    assert (status, "has no measurement" in errors) == (1, True)
+    results = home / "results"
+    results.mkdir()
+    published = {"note": "A note.", "tables": [{"title": "A title", "rows": [{"job": "x", "s": 0.12345, "n": None}]}]}
+    (results / "speed_a.json").write_text(json.dumps(published))
+    (results / "speed_b.json").write_text(
+        json.dumps({"machine": "m", "rows": [{"job": "y", "ours": {"cpu_s": 12345.6}}]})
+    )
+    (results / "speed_c.json").write_text(json.dumps({"ours": {"mib": 3}, "theirs": {"mib": 4, "s": 1}}))
+    assert command("report", "speed")[0] == 0
+    text = (results / "speed.md").read_text()
+    for line in (
+        "| x | 0.1235 |  |",
+        "| job | ours cpu s |",
+        "| y | 12,346 |",
+        "| ours | 3 |  |",
+        "| theirs | 4 | 1 |",
+    ):
+        assert line in text
+    assert (results / "speed.html").exists()
+    (results / "speed_c.json").write_text("{")
+    status, _, errors = command("report", "speed")
+    assert (status, "speed_c.json: is no readable measurement" in errors) == (1, True)
