@@ -10,7 +10,7 @@ PAGE_STYLE = (
     STYLE
     + """
 body { max-width: 1080px } h3 { font-size: 1em; margin: 1.6em 0 .4em }
-.wide { overflow-x: auto } table { font-size: 13.5px; font-variant-numeric: tabular-nums }
+.wide { overflow-x: auto; margin: 1em 0 } td:first-child { white-space: nowrap } table { font-size: 13.5px; font-variant-numeric: tabular-nums }
 th { background: #f6f6f6; font-weight: 600; white-space: nowrap } td.number { white-space: nowrap }
 th.text, td.text { text-align: left } caption, figcaption { text-align: left; color: #666; font-size: 13.5px }
 caption { caption-side: bottom; padding-top: .5em } figure { margin: 1.2em 0 } tr.absent td { color: #999 }
@@ -120,7 +120,8 @@ def html_grid(grid: Grid) -> str:
         text = html.escape(text)
         return f"<{tag} class={kind}>{f'<b>{text}</b>' if strong else text}</{tag}>"
 
-    head = "".join(cell("th", column, name) for column, name in enumerate(grid.header))
+    names = "".join(cell("th", column, name) for column, name in enumerate(grid.header))
+    head = f"<tr>{names}</tr>" if any(grid.header) else ""
     body = "".join(
         f"<tr{' class=absent' if ABSENT in cells else ''}>"
         + "".join(cell("td", column, text, (row, column) in grid.best) for column, text in enumerate(cells))
@@ -128,7 +129,7 @@ def html_grid(grid: Grid) -> str:
         for row, cells in enumerate(grid.rows)
     )
     caption = f"<caption>{html.escape(grid.caption)}</caption>" if grid.caption else ""
-    return f"<div class=wide><table>{caption}<tr>{head}</tr>{body}</table></div>"
+    return f"<div class=wide><table>{caption}{head}{body}</table></div>"
 
 
 LATEX = {
