@@ -41,10 +41,13 @@ class Adapter(metaclass=AdapterType):
     def __init__(self, config: Any, dataset: Any) -> None:
         refuse_other_task(self.recommender_class, dataset)
         super().__init__(config, dataset)  # type: ignore[call-arg]
-        self.untold = training_keys(config)
-        self.recommender = self.recommender_class(
-            interactions(dataset), model_config(config, self.recommender_class, self.hyper)
+        train = interactions(dataset)
+        self.recommender = self.recommender_class(train, model_config(config, self.recommender_class, self.hyper))
+        self.histories = Ragged(
+            train.histories.values, torch.cat([train.histories.offsets, torch.tensor([len(train)])])
         )
+        """[U + 1] rows; the last is that of an unknown user."""
+        self.training_keys = training_keys(config)
         self.placeholder = None if any(True for _ in self.recommender.parameters()) else nn.Parameter(torch.zeros(1))
         """RecBole's optimisers want something to learn, even where nothing is."""
         self.sampler: Any = None
@@ -84,8 +87,8 @@ class Adapter(metaclass=AdapterType):
             raise InputError(f"{name} makes several updates of each batch, RecBole's Trainer makes one; {ours}")
         if self.recommender.phases and type(self.sampler) not in (PairSampler, PrefixSampler):
             raise InputError(f"{name} learns from samples that RecBole's loaders do not make; {ours}")
-        if self.untold:
-            raise InputError(f"{', '.join(self.untold)}: RecBole's Trainer does not know this key; {ours}")
+        if self.training_keys:
+            raise InputError(f"{', '.join(self.training_keys)}: RecBole's Trainer does not know this key; {ours}")
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """[B * (I + 1)] scores of all items, padding first."""
@@ -136,9 +139,11 @@ class GeneralAdapter(Adapter, GeneralRecommender):
         return Triples(user, item, negative.unsqueeze(1))
 
     def query(self, interaction: Any) -> tuple[Tensor, Ragged]:
-        """Users [B]; a known user needs no history."""
+        """Users [B], and their training events if the model reads any (EASE, ItemKNN)."""
         user = interaction[self.USER_ID] - 1
-        return user, no_items(len(user), user.device)
+        if not self.index().length:
+            return user, no_items(len(user), user.device)
+        return user, self.histories.take(user.cpu() % self.histories.num_rows).to(user.device)
 
 
 class SequentialAdapter(Adapter, SequentialRecommender):

@@ -9,7 +9,7 @@ RecBole's files are never touched. Everything that `running` changes stands in `
 - `yaml_numbers`: `Config` teaches `yaml.FullLoader` another syntax of numbers, for the whole process;
 - `visible_devices`: `Config` sets CUDA_VISIBLE_DEVICES;
 - `own_logging`: `init_logger` puts handlers on the root logger;
-- `absent_packages`: `quick_start` imports ray, RecBole 1.2.0 also kmeans_pytorch; stand-ins take their places;
+- `absent_packages`: `quick_start` imports ray, RecBole 1.2.0's models kmeans_pytorch; stand-ins take their places;
 - `hyperopt_generators`: `HyperTuning` hands hyperopt a random generator of a kind that it takes no more;
 - `no_anomaly_mode`: importing RecBole's sequential models switches autograd's anomaly mode on, for the whole process.
 """
@@ -184,11 +184,12 @@ def absent_packages() -> Iterator[None]:
     Who has imported RecBole's quick_start with a working ray before, keeps it.
     """
     stand_ins = {} if "ray" in sys.modules else {"ray": ray_stand_in(), "ray.tune": ray_stand_in().tune}
-    if importlib.util.find_spec("kmeans_pytorch") is None:
+    if installed("recbole") < (1, 2, 1) and importlib.util.find_spec("kmeans_pytorch") is None:
         stand_ins["kmeans_pytorch"] = module("kmeans_pytorch", kmeans=refuse_kmeans)
     loaded = "recbole.quick_start" in sys.modules
     sys.modules.update(stand_ins)
     try:
+        import recbole.model.general_recommender
         import recbole.quick_start
     finally:
         for name in stand_ins:

@@ -6,6 +6,7 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from recbole.data.dataloader import AbstractDataLoader
 from torch import Tensor
@@ -33,14 +34,17 @@ def interactions(dataset: Any) -> Interactions:
 def split(*parts: Any) -> Split:
     """RecBole's split in our terms: its train, valid and test data (data sets or loaders), or a whole data set.
 
-    A whole data set is copied and divided as its configuration and seed say, as `run_recbole` would do. The first
-    event of a history belongs to train.
+    A whole data set, fresh from `create_dataset`, is copied and divided as its configuration and seed say, as
+    `run_recbole` would do. The first event of a history belongs to train.
 
     Raises:
-        InputError: there are neither one nor three parts, or they are no interactions (see `interactions`).
+        InputError: there are neither one nor three parts, the whole was divided before, or they are no interactions
+            (see `interactions`).
     """
     sets = [part._dataset if isinstance(part, AbstractDataLoader) else part for part in parts]
     if len(sets) == 1:
+        if not isinstance(sets[0].inter_feat, pd.DataFrame):
+            raise InputError("split: the data set was divided by data_preparation; give the three parts that it made")
         with torch.random.fork_rng():
             torch.manual_seed(sets[0].config["seed"])
             sets = deepcopy(sets[0]).build()

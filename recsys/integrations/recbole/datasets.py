@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from recbole.data.dataset import Dataset, SequentialDataset
 
 from graphcl.errors import InputError
 from recsys.data.tabular import first_row
 from recsys.integrations.recbole.keys import EXACT_TIMESTAMPS
+from recsys.integrations.recbole.registry import PREFIX
 
 EXACT_FLOATS = 1 << 24
 """Whole numbers up to here are exact in float32."""
@@ -61,7 +63,7 @@ def refuse_lacking_fields(dataset: Any, *, by_time: bool) -> None:
     for key, field in needed.items():
         if field in dataset.inter_feat:
             continue
-        model = dataset.config["model"]
+        model = dataset.config["model"].removeprefix(PREFIX)
         part = f".{files[0]}" if (files := dataset.config["benchmark_filename"]) else ""
         path = Path(dataset.dataset_path) / f"{dataset.dataset_name}{part}.inter"
         header = [name.partition(":")[0] for name in first_row(path, dataset.config["field_separator"])]
@@ -81,7 +83,7 @@ def mind_times(dataset: Any) -> None:
         InputError: there are more distinct times than float32 has whole numbers.
     """
     feat, field = dataset.inter_feat, dataset.time_field
-    if not hasattr(feat, "columns") or field not in feat:
+    if not isinstance(feat, pd.DataFrame) or field not in feat:
         return
     times = feat[field].to_numpy(np.float64)
     if dataset.config[EXACT_TIMESTAMPS]:

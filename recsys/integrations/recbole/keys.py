@@ -156,11 +156,8 @@ def settle(chosen: dict[str, Any], ours: str, value: Any, key: str, problems: li
         problems.append(f"{key}: {value!r} contradicts {ours}: {chosen[ours]!r}; keep one of them")
 
 
-def negative_keys(draws: Any, own: set[str], problems: list[str]) -> dict[str, Any]:
+def negative_keys(draws: Mapping[str, Any], own: set[str], problems: list[str]) -> dict[str, Any]:
     """RecBole's `train_neg_sample_args` in our keys."""
-    if not isinstance(draws, Mapping):
-        problems.append(f"train_neg_sample_args: must be a block of keys, got {draws!r}")
-        return {}
     found: dict[str, Any] = {"n_negatives": draws.get("sample_num", 1)}
     popular = draws.get("distribution", "uniform") == "popularity"
     if "negative_popularity" in own:
