@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from benchmarks import conformance as conformance_
+from benchmarks import metapath_run
 from benchmarks.cell import run_cell
+from benchmarks.metapath_report import write_report as write_metapath_report
 from benchmarks.report import write_report
 from benchmarks.report_speed import NAME as SPEED
 from benchmarks.report_speed import write_speed_report
@@ -66,6 +68,9 @@ def list_(home: Place = HERE) -> None:
         records = len(list(board.home.results(name).glob("*.json")))
         counts = (len(board.table.trained), records, len(list(board.table.values())))
         grid.add_row(name, board.table.title, *map(str, counts))
+    if nodes := metapath_run.load_rows(home):
+        records = sum(len(list(metapath_run.records_of(home, row))) for row in nodes)
+        grid.add_row(metapath_run.NAME, "Heterogeneous graphs, linear probes", str(len(nodes)), str(records), "")
     console.print(grid)
 
 
@@ -79,8 +84,11 @@ def run(
     home: Place = HERE,
 ) -> None:
     """Run the cells that have no record yet; interrupt it at any moment, the same command goes on."""
-    board = Board.load(table, Home(home))
-    failed = run_table(board, split(rows), seeds or board.table.seeds, device=device, jobs=jobs, say=say)
+    if table == metapath_run.NAME:
+        failed = metapath_run.run(home, split(rows), seeds, device=device, jobs=jobs, say=say)
+    else:
+        board = Board.load(table, Home(home))
+        failed = run_table(board, split(rows), seeds or board.table.seeds, device=device, jobs=jobs, say=say)
     if failed:
         raise InputError(f"table {table}: {len(failed)} cells failed, see above; the same command tries them again")
 
@@ -110,7 +118,9 @@ def report(table: SomeTable = None, home: Place = HERE) -> None:
     results = Home(home).root / "results"
     measured = table == SPEED or (table is None and any(results.glob("speed_*.json")))
     written = write_speed_report(results) if measured else []
-    for board in [] if table == SPEED else boards(table, home):
+    if table == metapath_run.NAME or (table is None and metapath_run.load_rows(home)):
+        written.append(write_metapath_report(home))
+    for board in [] if table in (SPEED, metapath_run.NAME) else boards(table, home):
         written += write_report(board)
     for path in written:
         say(str(path))

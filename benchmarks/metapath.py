@@ -9,11 +9,12 @@ The test nodes are then judged once for each rule.
 
 import json
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import typer
@@ -21,15 +22,19 @@ from torch import Tensor
 
 from benchmarks.cell import peak_memory
 from graphcl.data.recipe import GraphRecipe
+from graphcl.errors import InputError
 from graphcl.evaluation.probe import Parts, Probe, judge, validation_score
 from graphcl.models import EMBEDDERS, Embedder
 from graphcl.models.adameow import AdaMEOW
 from graphcl.ranges import Count
 from graphcl.training.checkpoint import write_atomically
-from graphcl.training.loop import Training, fit
+from graphcl.training.loop import NotFiniteError, Training, fit
 from recsys.config import build, dump, read
+from recsys.folder import device_of
 
 log = logging.getLogger(__name__)
+
+Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +95,7 @@ class Watch:
 
     def validate(self) -> dict[str, float]:
         """Probe on validation nodes; `fit` asks after every `eval_every` epochs."""
-        z = self.embedder.embed()
+        z = self.embedder.embed().cpu()
         scores = {"valid_macro_f1": validation_score(z, self.labels, self.splits, probe=self.probe)}
         if isinstance(self.embedder, AdaMEOW):
             scores |= self.embedder.weight_spread()
@@ -111,14 +116,14 @@ class Watch:
                 self.kept[rule] = value, epoch, z.clone()
 
 
-def run_seed(row: Row, data_root: Path, seed: int) -> dict[str, Any]:
+def run_seed(row: Row, data_root: Path, seed: int, device: Device = "auto") -> dict[str, Any]:
     """Train and judge with one seed."""
     settings = row.settings
     started, cpu = time.perf_counter(), time.process_time()
     data = settings.graph.load(data_root)
     store = data[data.target_type]
     torch.manual_seed(seed)
-    embedder = row.embedder(data, row.config)
+    embedder = row.embedder(data, row.config).to(device_of(device))
     prepared = time.process_time() - cpu
     watch = Watch(embedder, store.y, store.splits, settings.probe)
     cpu = time.process_time()
@@ -153,17 +158,23 @@ def main(
     data: Annotated[Path, typer.Option(envvar="GRAPHCL_DATA", help="folder of the data sets")],
     seeds: Annotated[str, typer.Option(help="comma-separated")] = "0,1,2,3,4",
     out: Annotated[Path, typer.Option(help="folder of records")] = Path("benchmarks/results/metapath"),
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
     """Train and judge one row; a record per seed."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
     row = Row.load(config)
     for seed in map(int, seeds.split(",")):
-        record = run_seed(row, data, seed)
+        record = run_seed(row, data, seed, device)  # type: ignore[arg-type]
         write_atomically(out / f"{row.name}-{seed}.json", json.dumps(record, indent=1).encode())
         for rule, scores in record["rules"].items():
             log.info("%s seed %d %s %s", row.name, seed, rule, {k: round(v, 2) for k, v in scores.items()})
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    try:
+        app()
+    except (InputError, NotFiniteError) as error:
+        sys.exit(f"error: {error}")
