@@ -3,10 +3,12 @@
 import io
 import json
 import logging
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -169,5 +171,5 @@ def per_user(board: Board, row: str, seed: int, rule: str, metric: str) -> "pd.S
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return pd.Series(arrays[f"{rule}/{metric}"].astype(np.float64), index=arrays["user"], name=metric)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: is damaged ({error}); delete its record, too, and run the cell again") from error

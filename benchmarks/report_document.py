@@ -10,7 +10,8 @@ PAGE_STYLE = (
     STYLE
     + """
 body { max-width: 1080px } h3 { font-size: 1em; margin: 1.6em 0 .4em }
-.wide { overflow-x: auto; margin: 1em 0 } td:first-child { white-space: nowrap } table { font-size: 13.5px; font-variant-numeric: tabular-nums }
+.wide { overflow-x: auto; margin: 1em 0 } td:first-child { white-space: nowrap }
+table { font-size: 13.5px; font-variant-numeric: tabular-nums }
 th { background: #f6f6f6; font-weight: 600; white-space: nowrap } td.number { white-space: nowrap }
 th.text, td.text { text-align: left } caption, figcaption { text-align: left; color: #666; font-size: 13.5px }
 caption { caption-side: bottom; padding-top: .5em } figure { margin: 1.2em 0 } tr.absent td { color: #999 }

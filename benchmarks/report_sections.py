@@ -50,8 +50,8 @@ class Sections:
                     f"Grey: learned without contrast.",
                 )
             )
-        comparisons = self.comparisons(rule)
-        return Section(f"Test, {MASKING_WORDS[rule]}", [*parts, *([comparisons] if comparisons else [])])
+            parts += self.comparisons(rule)
+        return Section(f"Test, {MASKING_WORDS[rule]}", parts)
 
     def leaderboard(self, rule: Masking) -> Grid:
         """Rows down, metrics across; the best of each column stands out."""
@@ -78,12 +78,13 @@ class Sections:
         done, wanted = len(self.summary.seeds(row)), len(self.summary.board.seeds(row, self.summary.board.table.seeds))
         return str(done) if done >= wanted else f"{done} of {wanted}"
 
-    def comparisons(self, rule: Masking) -> Grid | None:
-        """Each row against the best baseline, user by user; None where there is nothing to compare."""
+    def comparisons(self, rule: Masking) -> Iterator[Part]:
+        """Each row against the best baseline, user by user, and who could not be compared."""
         found = self.summary.comparisons[rule]
         best = self.summary.best_baseline(rule)
         if not found or best is None:
-            return None
+            yield "No row is compared with a baseline: there is none, or the values of its users are not here."
+            return
         table = self.summary.board.table
         rows = tuple(
             (
@@ -103,7 +104,10 @@ class Sections:
             f"user's mean over seeds. Interval: bootstrap over users; d: Cohen's, of paired differences; p: paired "
             f"t-test; Holm: corrected for the {len(found)} comparisons. Better or worse: corrected p below {LEVEL}."
         )
-        return Grid(header, rows, caption, text=frozenset({0, 6}))
+        yield Grid(header, rows, caption, text=frozenset({0, 6}))
+        if missing := self.summary.not_compared(rule):
+            names = ", ".join(map(self.summary.title, missing))
+            yield f"Not compared, because the values of their users are not here or are of other users: {names}."
 
     def published(self) -> Section:
         """Published values: beside ours where they may be, else why not."""

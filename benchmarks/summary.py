@@ -119,6 +119,11 @@ class Summary:
             confidence=self.board.table.confidence,
         )
 
+    def not_compared(self, rule: Masking) -> list[str]:
+        """Rows with a record that stand in no comparison, because values per user are missing or of other users."""
+        compared = {self.best_baseline(rule), *self.comparisons[rule]} if self.comparisons[rule] else set()
+        return [row for row in self.rows if self.seeds(row) and row not in compared]
+
     def trials(self, row: str) -> str:
         """How many hyper-parameter trials a row had; a dash where there is nothing to search."""
         found = self.board.found(row)

@@ -162,6 +162,23 @@ def test_the_csv_has_a_line_for_every_value(filled):
     assert found["mf", "history", "recall@5"]["seeds"] == "2"
 
 
+def test_rows_without_values_per_user_are_named(filled, home):
+    (home / "results" / "tiny" / "simgcl-0.npz").unlink()
+    text = write_report(filled)[0].read_text()
+    assert "are not here or are of other users: SimGCL & <more>." in text
+    for seed in (0, 1):
+        (home / "results" / "tiny" / f"mf-{seed}.npz").unlink()
+    assert "No row is compared with a baseline" in write_report(filled)[0].read_text()
+
+
+def test_a_damaged_file_of_users_is_named(filled, home, command):
+    path = home / "results" / "tiny" / "mf-1.npz"
+    for damaged in (path.read_bytes()[:200], b"", b"nothing"):
+        path.write_bytes(damaged)
+        status, _, errors = command("report", "tiny")
+        assert (status, "mf-1.npz: is damaged" in errors) == (1, True)
+
+
 class Tags(HTMLParser):
     """Collects what a browser would fetch, and the tags that are open."""
 

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from benchmarks import record as records
 from benchmarks.cell import run_cell
+from benchmarks.lock import locked
 from graphcl.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -70,8 +73,6 @@ def test_a_spoilt_record_is_named_by_every_command(put, command, spoil, sentence
     for name in ("report", "verify"):
         status, _, errors = command(name, "tiny")
         assert status == 1
-        import re
-
         assert re.search(sentence, errors), errors
 
 
@@ -166,26 +167,74 @@ def test_two_processes_on_one_cell_do_not_meet(board, home):
             run_cell(board, "mf", 0)
 
 
+def test_what_a_runner_started_holds_its_lock_when_it_is_gone(tmp_path):
+    path = tmp_path / ".lock"
+    with locked(path, "it") as lock:
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lock,))
+    with pytest.raises(InputError, match=f"it is being run by process {os.getpid()}"), locked(path, "it"):
+        pass
+    child.communicate(b"\n")
+    with locked(path, "it"):
+        pass
+
+
+def test_a_cell_that_fails_does_not_stop_the_others(define, command, home):
+    rows = {
+        "mf": {"model": {"kind": "mf", "embedding_size": 8}, "training": {"learning_rate": 1e30}},
+        "popularity": {"model": "popularity"},
+    }
+    define(rows=rows, seeds=1)
+    status, output, errors = command("run", "tiny", "--device", "cpu")
+    assert status == 1
+    assert "mf, seed 0: failed with status 1: error: " in output
+    assert "1 cells failed" in errors
+    assert [path.name for path in (home / "results" / "tiny").glob("*.json")] == ["popularity-0.json"]
+
+
+def test_a_search_freezes_what_it_finds(define, put, command, home):
+    put("mf", 0, np.linspace(0, 1, 5))
+    board = define(
+        search={"trials": 2, "epochs": 1, "patience": 1, "space": {"learning_rate": [0.05]}},
+        training={"epochs": 3, "train_batch_size": 64, "learning_rate": 1e-9},
+    )
+    status, _, errors = command("tune", "tiny", "--rows", "mf,popularity", "--device", "cpu")
+    assert status == 0, errors
+    found = board.found("mf")
+    assert (found.trials, found.best, found.epochs, found.training) == (2, 1, 1, {"learning_rate": 0.05})
+    assert board.found("popularity") is None  # there is nothing to search
+    kept = [json.loads(line) for line in (home / "results" / "tiny" / "tuning" / "mf.jsonl").read_text().splitlines()]
+    assert [trial["number"] for trial in kept] == [0, 1]
+    assert found.value == kept[1]["value"] > kept[0]["value"]
+    frozen = board.experiment("mf", 0).training
+    assert (frozen.learning_rate, frozen.epochs) == (0.05, 3)  # the search is shorter than the training
+    assert command("report", "tiny")[0] == 0  # with 0.05 the record was made, too
+    define()
+    other = {"trials": 1, "best": 0, "value": 0.1, "seconds": 1, "epochs": 1, "training": {"learning_rate": 0.1}}
+    (home / "configs" / "tiny" / "mf.yaml").write_text(yaml.safe_dump(other))
+    status, _, errors = command("report", "tiny")
+    assert (status, "was made with another configuration" in errors) == (1, True)
+
+
 def test_a_killed_cell_goes_on_and_ends_as_if_nothing_had_happened(define, home):
-    board = define(training={"epochs": 25, "patience": 25, "train_batch_size": 64, "learning_rate": 0.001})
+    board = define(training={"epochs": 8, "patience": 8, "train_batch_size": 64, "learning_rate": 0.001})
     folder = home / "runs" / "tiny" / "simgcl-0"
     command = [sys.executable, "-m", "benchmarks", "cell", "tiny", "simgcl", "0", "--device", "cpu"]
     process = subprocess.Popen(
         [*command, "--home", str(home)], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE
     )
     deadline = time.time() + 120
-    while time.time() < deadline and process.poll() is None and epochs(folder) < 2:
+    while time.time() < deadline and process.poll() is None and epochs(folder) < 1:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = epochs(folder)
-    assert 2 <= done < 25, f"the kill came too late or too early, after {done} epochs: {process.stderr.read()}"
+    assert 1 <= done < 8, f"the kill came too late or too early, after {done} epochs: {process.stderr.read()}"
     assert not (home / "results" / "tiny").exists()
 
     interrupted = run_cell(board, "simgcl", 0, device="cpu")
     record = records.read(interrupted)
     assert record.spent.sessions == 2
-    assert [epoch["epoch"] for epoch in record.curve] == list(range(25))
+    assert [epoch["epoch"] for epoch in record.curve] == list(range(8))
     kept = stripped(interrupted)
     (home / "runs").rename(home / "runs-of-before")
     assert stripped(run_cell(board, "simgcl", 0, device="cpu")) == kept
