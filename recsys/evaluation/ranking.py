@@ -14,8 +14,8 @@ from recsys.evaluation.topk import best_items
 from recsys.models.base import Index, no_items
 
 MEMORY_BUDGET = 256 * 2**20
-CACHE = 8 * 2**20
-"""Bytes of scores that a CPU ranks at a time: larger tiles leave the cache and take up to twice as long."""
+CACHE = 16 * 2**20
+"""Bytes of scores that a CPU ranks at a time: much larger tiles leave the cache, smaller ones have too many steps."""
 QUERY_ROWS = 2048
 """Queries asked at a time: enough for an encoder to sort its histories by length."""
 
