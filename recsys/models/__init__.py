@@ -8,6 +8,7 @@ from recsys.models.directau import DirectAU
 from recsys.models.duorec import DuoRec
 from recsys.models.ease import EASE
 from recsys.models.gru4rec import GRU4Rec
+from recsys.models.hccf import HCCF
 from recsys.models.iclrec import ICLRec
 from recsys.models.icsrec import ICSRec
 from recsys.models.itemknn import ItemKNN
@@ -39,6 +40,7 @@ MODELS: dict[str, type[Recommender]] = {
     "lightgcl": LightGCL,
     "directau": DirectAU,
     "ncl": NCL,
+    "hccf": HCCF,
     "dccf": DCCF,
     "contrastive": Contrastive,
     "metapath_lightgcn": MetaPathLightGCN,

@@ -9,6 +9,7 @@ from recsys.data.interactions import Interactions
 from recsys.data.samplers import Triples
 from recsys.models.dccf import DCCF
 from recsys.models.directau import DirectAU
+from recsys.models.hccf import HCCF
 from recsys.models.lightgcl import LightGCL
 from recsys.models.lightgcn import LightGCN
 from recsys.models.ncl import NCL
@@ -102,6 +103,33 @@ def test_ncl_contrasts_neighbours_and_after_the_warm_up_prototypes(train):
 def test_ncl_refuses_odd_layers():
     with pytest.raises(InputError, match="even"):
         NCL.Config(n_layers=3, cl_layer=3)
+
+
+def test_hccf_contrasts_neighbours_with_hyperedges(train):
+    config = HCCF.Config(embedding_size=4, n_layers=2, n_hyperedges=3, slope=0.3, cl_weight=0.5, temperature=0.4)
+    model = HCCF(train, config)
+    adjacency, first = model.adjacency.dense(), model.embedding
+    x, total, contrasts = first, first, 0
+    for _ in range(2):
+        near = F.leaky_relu(adjacency @ x, 0.3)
+        sides = []
+        for rows, weight in ((slice(None, USERS), model.user_hyperedges), (slice(USERS, None), model.item_hyperedges)):
+            incidence = F.normalize(first[rows] @ weight, dim=0)
+            sides.append(F.leaky_relu(incidence @ F.leaky_relu(incidence.T @ x[rows], 0.3), 0.3))
+        far = torch.cat(sides)
+        for rows in (BATCH.user.unique(), BATCH.positive.unique() + USERS):
+            logits = F.normalize(near[rows], dim=1) @ F.normalize(far[rows], dim=1).T / 0.4
+            contrasts = contrasts + F.cross_entropy(logits, torch.arange(len(rows)))
+        x = x + near + far
+        total = total + x
+    torch.testing.assert_close(model.embed(), total)
+    torch.testing.assert_close(model(BATCH, "all")["contrast"], 0.5 * contrasts)
+
+
+def test_more_hyperedges_than_users_stay_finite(train):
+    model = HCCF(train, HCCF.Config(embedding_size=4, n_hyperedges=50, temperature=1e-3))
+    torch.stack(list(model(BATCH, "all").values())).sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("kind", [LightGCL, SGL])
