@@ -116,7 +116,8 @@ def figure(panels: Sequence[tuple[str, Mapping[str, Sequence[tuple[int, float]]]
     drawing = Figure(figsize=(4.6 * max(2, len(panels)), 3.2), layout="constrained")
     for axes, (title, lines) in zip(drawing.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for name, points in lines.items():
-            axes.plot(*zip(*points, strict=True), label=name, linewidth=1.6, marker="." if len(points) < 3 else None)
+            label = name.replace("_", " ")
+            axes.plot(*zip(*points, strict=True), label=label, linewidth=1.6, marker="." if len(points) < 3 else None)
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)

@@ -37,6 +37,7 @@ class Negatives:
         """`user`, `item`: [n] distinct pairs sorted by user, then item. `alpha` 0 is the uniform distribution."""
         weight = _integer_weights(item, num_users, num_items, alpha)
         self._end = weight.cumsum(0)
+        self._uniform = alpha == 0
         known = weight[item]
         self._before = offsets_of(known)
         """[n + 1] total weight of the known items before each pair, all users one after another."""
@@ -55,7 +56,8 @@ class Negatives:
         point = (uniform * room).long().minimum(room - 1)
         passed = torch.searchsorted(self._gap, user.unsqueeze(1) * self._stride + point, right=True)
         place = point + self._before[passed] - self._base[user].unsqueeze(1)
-        return torch.searchsorted(self._end, place, right=True)
+        # With weights of one the place on the line is the item.
+        return place if self._uniform else torch.searchsorted(self._end, place, right=True)
 
 
 class PairSampler:
