@@ -68,8 +68,8 @@ class HCCF(GraphRecommender):
 
     def layerwise(self) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """The sum over layers [U + I, d], and every layer's local and global signal."""
-        x = total = self.embedding
-        first, hyperedges = self.halves(self.embedding), (self.user_hyperedges, self.item_hyperedges)
+        x: Tensor = self.embedding
+        total, first, hyperedges = x, self.halves(x), (self.user_hyperedges, self.item_hyperedges)
         signals = []
         for _ in range(self.config.n_layers):
             near = self.activate(spmm(self.adjacency, x))
