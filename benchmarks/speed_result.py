@@ -1,4 +1,7 @@
-"""How a speed measurement is shown and kept: tables on the terminal, and the same as JSON and Markdown in a folder."""
+"""How a speed measurement is shown and kept: tables on the terminal, and the same as JSON in a folder.
+
+`python -m benchmarks report speed` makes a page of all that lie in `results/`.
+"""
 
 import json
 import platform
@@ -14,7 +17,7 @@ from rich.table import Table
 from graphcl.training.checkpoint import write_atomically
 from recsys.folder import environment
 
-Out = Annotated[Path | None, typer.Option(help="a folder that gets speed_NAME.json and speed_NAME.md")]
+Out = Annotated[Path | None, typer.Option(help="a folder that gets speed_NAME.json")]
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Measured:
 
 
 def publish(name: str, tables: Sequence[Measured], note: str, out: Path | None) -> None:
-    """Print `tables` and, where `out` is given, write them to `speed_<name>.json` and `.md` with the environment.
+    """Print `tables` and, where `out` is given, write them to `speed_<name>.json` with the environment.
 
     note: a sentence on what was measured and how.
     """
@@ -55,7 +58,6 @@ def publish(name: str, tables: Sequence[Measured], note: str, out: Path | None) 
         "environment": kept,
     }
     write_atomically(out / f"speed_{name}.json", (json.dumps(content, indent=1) + "\n").encode())
-    write_atomically(out / f"speed_{name}.md", markdown(name, tables, note, kept).encode())
 
 
 def drawn(table: Measured) -> Table:
@@ -66,21 +68,6 @@ def drawn(table: Measured) -> Table:
     for row in table.cells():
         drawing.add_row(*row)
     return drawing
-
-
-def markdown(name: str, tables: Sequence[Measured], note: str, kept: Mapping[str, Any]) -> str:
-    """A short page."""
-    parts = [f"# speed {name}\n\n{note}\n"]
-    for table in tables:
-        head = [list(table.columns), ["---", *["---:"] * (len(table.columns) - 1)]]
-        lines = "\n".join(f"| {' | '.join(row)} |" for row in [*head, *table.cells()])
-        parts.append(f"{table.title}\n\n{lines}\n")
-    machine = kept["machine"]
-    parts.append(
-        f"{machine['processor']}, {machine['cores']} cores; torch {kept['packages']['torch']}; "
-        f"commit {kept['commit']}; {kept['started'][:10]}. Made by `python -m benchmarks.speed {name} --out`.\n"
-    )
-    return "\n".join(parts)
 
 
 def processor() -> str:
