@@ -1,6 +1,6 @@
 """What a report says: every section is made from records, and says what is missing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -205,8 +205,8 @@ class Sections:
         rows = []
         for row, line in self.summary.rows.items():
             tree, found = board.tree(row), board.found(row)
-            keys = {**tree["model"], **{k: v for k, v in tree["training"].items() if k not in board.table.training}}
-            keys |= found.training if found else {}
+            shared = board.table.training if board.draws(row) else tree["training"]
+            keys = tree["model"] | {key: value for key, value in tree["training"].items() if shared.get(key) != value}
             source = f"trial {found.best} of {found.trials}, {found.value:.4f} on validation" if found else "as written"
             rows.append((self.summary.title(row), inline(keys), source, line.note))
         caption = f"All rows: {inline(board.table.training)}. Everything else as the library's defaults."
@@ -247,6 +247,15 @@ def finding(comparison: Comparison) -> str:
 
 
 def inline(tree: Any) -> str:
-    """Keys and values in one line of YAML."""
-    text = yaml.safe_dump(tree, default_flow_style=True, sort_keys=False, width=10**6).strip()
-    return text.removesuffix("...").strip().removeprefix("{").removesuffix("}")
+    """Keys and values in one line of YAML, numbers with four digits."""
+    text = yaml.safe_dump(rounded(tree), default_flow_style=True, sort_keys=False, width=10**6).strip()
+    return text.removeprefix("{").removesuffix("}")
+
+
+def rounded(tree: Any) -> Any:
+    """The same tree with shorter numbers."""
+    if isinstance(tree, Mapping):
+        return {key: rounded(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [rounded(value) for value in tree]
+    return float(f"{tree:.4g}") if isinstance(tree, float) else tree
