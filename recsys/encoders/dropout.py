@@ -4,14 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LEVELS = 2**16
-
 
 class Dropout(nn.Module):
-    """What `nn.Dropout` does, four times faster on a CPU.
+    """What `nn.Dropout` does, many times faster on a CPU.
 
-    A Bernoulli draw per entry costs more than a linear map of it; here one 64-bit draw decides four entries. `p` is
-    rounded to a multiple of 2^-16, and what is kept is divided by the share that is truly kept, so the mean is exact.
+    A Bernoulli draw per entry costs more than a linear map of it; here one 64-bit draw decides eight entries where `p`
+    is a multiple of 1/256, else four. `p` is rounded to a multiple of 2^-16, and what is kept is divided by the share
+    that is truly kept, so the mean is exact.
     """
 
     def __init__(self, p: float) -> None:
@@ -31,7 +30,9 @@ class Dropout(nn.Module):
 
 def kept(like: Tensor, p: float) -> Tensor:
     """Zero with probability `p`, otherwise 1 / (1 - p); independent entries, shape and type of `like`."""
-    dropped = min(round(p * LEVELS), LEVELS - 1)
-    words = torch.empty(-(-like.numel() // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
-    level = words.view(torch.int16)[: like.numel()].view(like.shape)
-    return (level >= dropped - LEVELS // 2).to(like.dtype).mul_(LEVELS / (LEVELS - dropped))
+    kind, levels = (torch.int8, 2**8) if (p * 2**8).is_integer() else (torch.int16, 2**16)
+    dropped = min(round(p * levels), levels - 1)
+    words = torch.empty(-(-like.numel() * kind.itemsize // 8), dtype=torch.int64, device=like.device)
+    level = words.random_(-(2**63), None).view(kind)[: like.numel()].view(like.shape)
+    share = torch.ge(level, dropped - levels // 2, out=torch.empty_like(like, memory_format=torch.contiguous_format))
+    return share.mul_(levels / (levels - dropped))

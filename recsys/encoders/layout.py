@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-CAPS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512, 724, 1024)
-"""Rows are gathered by the smallest cap that holds them; a factor of about 1.4 wastes a sixth of the slots at worst."""
-FEWEST_ROWS = 24
-"""A block of fewer rows than this joins the next longer one: a launch costs more than some padding."""
+COST_OF_BLOCK = {"cpu": 48, "cuda": 8192}
+"""How many slots of padding take as long as the launches of one more block."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,10 @@ class Block:
     def stop(self) -> int:
         """Where the block ends."""
         return self.start + self.rows * self.length
+
+    def cut(self, values: Tensor | None) -> Tensor | None:
+        """[slots] -> [rows, length], those of this block."""
+        return None if values is None else values[self.start : self.stop].view(self.rows, self.length)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Layout:
         lengths = offsets.diff()
         rising, order = lengths.cpu().sort(stable=True)
         blocks, start = [], 0
-        for rows in split_by_length(rising):
+        for rows in split_by_length(rising, COST_OF_BLOCK.get(offsets.device.type, 32)):
             shortest, longest = int(rows[0]), int(rows[-1])
             block = Block(start, rows.numel(), longest, rows.to(offsets.device), shortest == longest)
             blocks.append(block)
@@ -72,11 +75,20 @@ class Layout:
         return values.new_full((self.size, *values.shape[1:]), fill).index_copy(0, self.slot, values)
 
 
-def split_by_length(rising: Tensor) -> tuple[Tensor, ...]:
-    """Cut rising lengths [R] where they pass a cap; blocks of few rows join the next one."""
-    cuts = torch.searchsorted(rising, torch.tensor(CAPS), right=True).tolist()
-    kept = [0]
-    for cut in cuts:
-        if cut - kept[-1] >= FEWEST_ROWS and rising.numel() - cut >= 1:
-            kept.append(cut)
-    return rising.split(torch.tensor([*kept, rising.numel()]).diff().tolist())
+def split_by_length(rising: Tensor, cost_of_block: int) -> tuple[Tensor, ...]:
+    """Cut rising lengths [R] where the sum of all slots and of the costs of all blocks is least.
+
+    Best cuts before each distinct length, one after another: the last block begins at one of them, all are tried.
+    """
+    distinct, counts = (part.numpy() for part in rising.unique_consecutive(return_counts=True))
+    behind = np.concatenate([[0], counts.cumsum()])
+    cost, begins = np.zeros(len(behind)), np.zeros(len(behind), dtype=int)
+    for end in range(1, len(behind)):
+        total = cost[:end] + distinct[end - 1] * (behind[end] - behind[:end])
+        begins[end] = total.argmin()
+        cost[end] = total[begins[end]] + cost_of_block
+    cuts, end = [], len(distinct)
+    while end:
+        cuts.append(behind[end] - behind[begins[end]])
+        end = begins[end]
+    return rising.split([int(rows) for rows in reversed(cuts)])

@@ -12,6 +12,8 @@ from recsys.encoders.layout import Block, Layout
 
 EPSILON = 1e-12
 """Added to the variance by every layer norm, as the authors of these models do."""
+HIDDEN = -3e4
+"""Added to logits of hidden entries: finite, lest the softmax be empty where all the past is hidden; fits float16."""
 
 
 class TransformerEncoder(SequenceEncoder):
@@ -48,11 +50,11 @@ class TransformerEncoder(SequenceEncoder):
     def forward(self, x: Tensor, offsets: Tensor, hidden: Tensor | None = None) -> Tensor:
         """[n, d] -> [R, d]; see `SequenceEncoder`."""
         layout = Layout.of(offsets)
-        x, hidden = self.enter(x, layout), None if hidden is None else layout.spread(hidden)
+        x, unseen = self.enter(x, layout), None if hidden is None else layout.spread(hidden.to(x.dtype) * HIDDEN)
         for layer in self.layers[:-1]:
-            x = layer(x, layout, hidden)
+            x = layer(x, layout, unseen)
         top = cast(TransformerLayer, self.layers[-1])
-        return top.last(x, layout, hidden)[layout.place]
+        return top.last(x, layout, unseen)[layout.place]
 
     def every(self, x: Tensor, offsets: Tensor) -> Tensor:
         """[n, d] -> [n, d]; see `SequenceEncoder`."""
@@ -80,13 +82,13 @@ class TransformerLayer(nn.Module):
         self.attention = Attention(embedding_size, n_heads, hidden_dropout, attention_dropout)
         self.feed_forward = FeedForward(embedding_size, inner_size, hidden_dropout)
 
-    def forward(self, x: Tensor, layout: Layout, hidden: Tensor | None) -> Tensor:
-        """[slots, d] -> [slots, d]."""
-        return self.feed_forward(self.attention(x, layout, hidden))
+    def forward(self, x: Tensor, layout: Layout, unseen: Tensor | None) -> Tensor:
+        """[slots, d] -> [slots, d]; `unseen` [slots] is added to the logits of each entry."""
+        return self.feed_forward(self.attention(x, layout, unseen))
 
-    def last(self, x: Tensor, layout: Layout, hidden: Tensor | None) -> Tensor:
+    def last(self, x: Tensor, layout: Layout, unseen: Tensor | None) -> Tensor:
         """[slots, d] -> [R, d] for the last entry of each row, in the order of the blocks."""
-        return self.feed_forward(self.attention.last(x, layout, hidden))
+        return self.feed_forward(self.attention.last(x, layout, unseen))
 
 
 class Attention(nn.Module):
@@ -96,7 +98,7 @@ class Attention(nn.Module):
         super().__init__()
         if embedding_size % n_heads:
             raise ValueError(f"embedding_size {embedding_size} must be a multiple of n_heads {n_heads}")
-        self.n_heads, self.drop_attention = n_heads, attention_dropout
+        self.n_heads, self.dropout_of_weights = n_heads, Dropout(attention_dropout)
         self.query = nn.Linear(embedding_size, embedding_size)
         self.key = nn.Linear(embedding_size, embedding_size)
         self.value = nn.Linear(embedding_size, embedding_size)
@@ -104,41 +106,63 @@ class Attention(nn.Module):
         self.dropout = Dropout(hidden_dropout)
         self.norm = nn.LayerNorm(embedding_size, EPSILON)
 
-    def forward(self, x: Tensor, layout: Layout, hidden: Tensor | None) -> Tensor:
-        """[slots, d] -> [slots, d]."""
-        parts = (self.tables(part(x), layout) for part in (self.query, self.key, self.value))
+    def forward(self, x: Tensor, layout: Layout, unseen: Tensor | None) -> Tensor:
+        """[slots, d] -> [slots, d]; `unseen` [slots] is added to the logits of each entry."""
+        parts = (self.query, self.key, self.value)
+        mixed = F.linear(x, torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts]))
+        pieces = mixed.split([block.stop - block.start for block in layout.blocks])
         seen = [
-            self.attend(query, key, value, visible(block, hidden))
-            for block, query, key, value in zip(layout.blocks, *parts, strict=True)
+            self.attend(piece.view(block.rows, block.length, 3, self.n_heads, -1), block.cut(unseen))
+            for block, piece in zip(layout.blocks, pieces, strict=True)
         ]
         return self.leave(torch.cat(seen), x)
 
-    def last(self, x: Tensor, layout: Layout, hidden: Tensor | None) -> Tensor:
-        """[slots, d] -> [R, d] for the last entry of each row, in the order of the blocks."""
+    def attend(self, mixed: Tensor, unseen: Tensor | None) -> Tensor:
+        """Queries, keys and values [rows, length, 3, heads, d / heads] of one block -> [rows * length, d].
+
+        Each entry sees itself and those before it, which hides the padding, too. `unseen` is [rows, length]. On a CPU
+        torch's own attention is slow once it drops weights.
+        """
+        rows, length, _, heads, size = mixed.shape
+        if mixed.is_cuda or not (self.training and self.dropout_of_weights.p):
+            query, key, value = mixed.permute(2, 0, 3, 1, 4)
+            dropout = self.dropout_of_weights.p if self.training else 0.0
+            bias = None if unseen is None else causal_bias(mixed, unseen).unsqueeze(1)
+            seen = F.scaled_dot_product_attention(query, key, value, bias, dropout, is_causal=bias is None)
+        else:
+            query, key, value = mixed.permute(2, 0, 3, 1, 4).reshape(3, rows * heads, length, size)
+            bias = causal_bias(mixed, None if unseen is None else unseen.repeat_interleave(heads, 0))
+            weight = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=size**-0.5).softmax(2)
+            seen = (self.dropout_of_weights(weight) @ value).view(rows, heads, length, size)
+        return seen.transpose(1, 2).reshape(rows * length, heads * size)
+
+    def last(self, x: Tensor, layout: Layout, unseen: Tensor | None) -> Tensor:
+        """[slots, d] -> [R, d] for the last entry of each row, in the order of the blocks.
+
+        One query a row: its map of keys is applied to the query instead of to every slot (q . W x = W'q . x), and the
+        map of values to the mean of what was seen. Keys and values of all slots are never computed.
+        """
         newest = x[layout.last]
-        queries = self.query(newest).split([block.rows for block in layout.blocks])
-        keys, values = self.tables(self.key(x), layout), self.tables(self.value(x), layout)
-        seen = [
-            self.attend(self.heads(query, block.rows), key, value, visible_to_last(block, hidden))
-            for block, query, key, value in zip(layout.blocks, queries, keys, values, strict=True)
-        ]
-        return self.leave(torch.cat(seen), newest)
-
-    def tables(self, x: Tensor, layout: Layout) -> list[Tensor]:
-        """[slots, d] -> [rows, heads, length, d / heads] of each block."""
+        query = self.query(newest).view(len(newest), self.n_heads, -1)
+        query = query * query.shape[-1] ** -0.5
+        asked = torch.einsum("rhe,hed->rhd", query, self.by_head(self.key.weight))
+        shift = (query * self.by_head(self.key.bias)).sum(2, keepdim=True)
+        rows = [block.rows for block in layout.blocks]
         pieces = x.split([block.stop - block.start for block in layout.blocks])
-        return [self.heads(piece, block.rows) for piece, block in zip(pieces, layout.blocks, strict=True)]
+        seen, share = [], []
+        for block, piece, q, s in zip(layout.blocks, pieces, asked.split(rows), shift.split(rows), strict=True):
+            entries = piece.view(block.rows, block.length, -1)
+            bias = padding_bias(block, block.cut(unseen), x)
+            logits = torch.baddbmm(s if bias is None else s + bias, q, entries.transpose(1, 2))
+            weight = self.dropout_of_weights(logits.softmax(2))
+            seen.append(weight @ entries)
+            share.append(weight.sum(2, keepdim=True))
+        value = torch.einsum("rhd,hed->rhe", torch.cat(seen), self.by_head(self.value.weight))
+        return self.leave((value + torch.cat(share) * self.by_head(self.value.bias)).flatten(1), newest)
 
-    def heads(self, x: Tensor, rows: int) -> Tensor:
-        """[rows * length, d] -> [rows, heads, length, d / heads]."""
-        return x.view(rows, x.shape[0] // rows, self.n_heads, x.shape[1] // self.n_heads).transpose(1, 2)
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """Tables of one block -> [rows * queries, d]; without a mask each entry sees itself and those before it."""
-        dropout = self.drop_attention if self.training else 0.0
-        causal = mask is None and query.shape[2] > 1
-        seen = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
-        return seen.transpose(1, 2).reshape(-1, self.n_heads * query.shape[-1])
+    def by_head(self, parameter: Tensor) -> Tensor:
+        """[d, ...] -> [heads, d / heads, ...]."""
+        return parameter.unflatten(0, (self.n_heads, -1))
 
     def leave(self, seen: Tensor, x: Tensor) -> Tensor:
         """What was seen, mixed into `x`."""
@@ -169,27 +193,16 @@ def gelu(x: Tensor) -> Tensor:
     return F.gelu(x.t()).t()
 
 
-def visible(block: Block, hidden: Tensor | None) -> Tensor | None:
-    """[rows, 1, length, length] who sees whom, or None where causality says it all.
+def causal_bias(mixed: Tensor, unseen: Tensor | None) -> Tensor:
+    """[rows or 1, length, length] what is added to logits so that entries see themselves and those before them."""
+    length = mixed.shape[1]
+    future = mixed.new_full((1, length, length), -torch.inf).triu_(1)
+    return future if unseen is None else future + unseen.unsqueeze(1)
 
-    An entry whose past is hidden altogether sees itself, lest its softmax be empty; nobody reads it.
-    """
-    if hidden is None:
+
+def padding_bias(block: Block, unseen: Tensor | None, like: Tensor) -> Tensor | None:
+    """[rows, 1, length] the same for the last entry of each row; None where it sees the whole block."""
+    if unseen is None and block.full:
         return None
-    shown = ~hidden[block.start : block.stop].view(block.rows, 1, block.length)
-    allowed = shown & torch.ones(block.length, block.length, dtype=torch.bool, device=hidden.device).tril()
-    lonely = ~allowed.any(2, keepdim=True) & torch.eye(block.length, dtype=torch.bool, device=hidden.device)
-    return (allowed | lonely).unsqueeze(1)
-
-
-def visible_to_last(block: Block, hidden: Tensor | None) -> Tensor | None:
-    """[rows, 1, 1, length] what the last entry of each row sees, or None where that is the whole block."""
-    if hidden is None and block.full:
-        return None
-    place = torch.arange(block.length, device=block.lengths.device)
-    allowed = place < block.lengths.unsqueeze(1)
-    if hidden is not None:
-        allowed = allowed & ~hidden[block.start : block.stop].view(block.rows, block.length)
-        lonely = ~allowed.any(1, keepdim=True) & (place == block.lengths.unsqueeze(1) - 1)
-        allowed = allowed | lonely
-    return allowed[:, None, None]
+    real = torch.arange(block.length, device=like.device) < block.lengths.unsqueeze(1)
+    return (like.new_zeros(()) if unseen is None else unseen).where(real, -torch.inf).unsqueeze(1)

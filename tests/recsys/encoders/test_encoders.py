@@ -1,7 +1,7 @@
 """Encoders that skip padding equal the padded computation, and nothing leaks backwards."""
 
+import itertools
 import math
-from itertools import pairwise
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from recsys.data.ragged import Ragged, offsets_of
 from recsys.encoders import GRUEncoder, TransformerEncoder
 from recsys.encoders.dropout import Dropout, kept
-from recsys.encoders.layout import Layout
+from recsys.encoders.layout import Layout, split_by_length
 
 LENGTH, SIZE = 9, 8
 
@@ -126,7 +126,7 @@ def test_gradients_equal_those_of_single_rows(encoder: TransformerEncoder | GRUE
     x.requires_grad_()
     encoder(x, offsets).square().sum().backward()
     together, x.grad = x.grad, None
-    for a, b in pairwise(offsets.tolist()):
+    for a, b in itertools.pairwise(offsets.tolist()):
         encoder(x[a:b], torch.tensor([0, b - a])).square().sum().backward()
     torch.testing.assert_close(together, x.grad, rtol=0, atol=1e-11)
 
@@ -141,10 +141,18 @@ def test_layout_has_one_slot_per_entry(lengths: list[int]) -> None:
     assert torch.equal(layout.last[layout.place], layout.slot[ends])
 
 
-def test_layout_wastes_little_on_lengths_as_they_occur() -> None:
-    lengths = (torch.rand(2048, generator=torch.Generator().manual_seed(0)) ** 4 * 50).long() + 1
-    layout = Layout.of(offsets_of(lengths))
-    assert layout.size < 1.15 * int(lengths.sum()) and len(layout.blocks) <= 13
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=9), st.integers(0, 30))
+def test_no_other_cut_costs_less(lengths: list[int], cost: int) -> None:
+    rising = sorted(lengths)
+
+    def total(blocks: list[list[int]]) -> int:
+        return sum(len(block) * block[-1] + cost for block in blocks)
+
+    found = [rows.tolist() for rows in split_by_length(torch.tensor(rising), cost)]
+    assert [length for block in found for length in block] == rising
+    for cuts in itertools.product([False, True], repeat=len(rising) - 1):
+        ends = [0, *(i + 1 for i, cut in enumerate(cuts) if cut), len(rising)]
+        assert total(found) <= total([rising[a:b] for a, b in itertools.pairwise(ends)])
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
