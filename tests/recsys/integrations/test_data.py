@@ -124,16 +124,31 @@ def test_a_user_with_one_event_is_counted(tmp_path, quiet, prepare):
 
 def test_float32_times_are_noticed_and_can_be_avoided(quiet):
     """ml-100k as other data sets are read: 15.8 % of the users would get a wrong test item."""
-    written = {**quiet, "dataset": "ml-100k", "normalize_all": False, "MAX_ITEM_LIST_LENGTH": 2}
-    with pytest.warns(TimeWarning, match="changes the last event of 149 of 943 users .* set exact_timestamps: true"):
-        wrong = split(create("SASRec", written))
-    exact = split(create("SASRec", {**written, "exact_timestamps": True}))
+    last = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user"}
+    written = {**quiet, "dataset": "ml-100k", "normalize_all": False, "eval_args": last}
+    with pytest.warns(TimeWarning, match=r"changes the last event of 149 of 943 users .* set exact_timestamps: true"):
+        wrong = split(create("MF", written))
+    exact = split(create("MF", {**written, "exact_timestamps": True}))
     right = LeaveOneOut().divide(READERS["recbole_atomic"]().read({"interactions": movielens()}))
     items = [dict(zip(*names(data.test), strict=True)) for data in (right, exact, wrong)]
     assert items[0] == items[1]
     assert sum(items[0][user] != items[2][user] for user in items[0]) == 149
-    with pytest.warns(TimeWarning):
-        create("MF", {**written, "eval_args": {"split": {"RS": [8, 1, 1]}, "order": "TO", "group_by": "user"}}).build()
+
+
+def test_float32_times_of_histories(tmp_path, quiet):
+    """The later of two events stands first in the file, ten seconds of 1998 apart."""
+    folder = tmp_path / "atomic" / "close"
+    folder.mkdir(parents=True)
+    times = {"c": 889751732, "d": 889751742, "b": 889751722, "a": 889751712}
+    rows = "".join(f"u\t{item}\t{time}\n" for item, time in times.items())
+    (folder / "close.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\n" + rows)
+    columns = {"inter": ["user_id", "item_id", "timestamp"]}
+    written = {**quiet, "dataset": "close", "data_path": str(folder.parent), "load_col": columns}
+    with pytest.warns(TimeWarning, match="the last event of 1 of 1 users"):
+        cast = split(create("SASRec", {**written, "normalize_all": False}))
+    exact = split(create("SASRec", {**written, "normalize_all": False, "exact_timestamps": True}))
+    assert names(cast.test)[1] != ["d"] and names(exact.test)[1] == ["d"]
+    assert [exact.train.item_ids[item] for item in exact.train.histories.values] == ["a", "b"]
 
 
 def names(events):

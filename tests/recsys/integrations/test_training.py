@@ -69,10 +69,12 @@ def test_the_first_losses_are_the_same_on_movielens(name, quiet, prepare, monkey
     compare(name, MODEL_KEYS[name], written, prepare, monkeypatch)
 
 
-@pytest.mark.parametrize(("name", "keys"), [("NCL", {"n_clusters": 4}), ("MCLRec", {"embedding_size": 16})])
+@pytest.mark.parametrize(
+    ("name", "keys"), [("NCL", {"n_clusters": 4}), ("MCLRec", {"embedding_size": 16, "max_length": 4})]
+)
 def test_a_resumed_training_ends_with_the_same_weights(name, keys, world, prepare):
     """Bit for bit, from a file that holds plain data: it loads with weights only."""
-    written = {**world, **keys, "stopping_step": 100}
+    written = {**world, **keys, "stopping_step": 100, "train_batch_size": 128}
 
     def trained(epochs, resume=None):
         from recbole.utils import get_trainer
