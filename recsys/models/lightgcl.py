@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from graphcl.encoders.light import layers
+from graphcl.errors import InputError
 from graphcl.objectives import InfoNCE, dot
 from graphcl.ops import SparseMatrix
 from graphcl.ranges import Count, Positive, Rate, Weight
@@ -43,6 +44,8 @@ class LightGCL(GraphRecommender):
     config: Config
 
     def __init__(self, train: Interactions, config: Config) -> None:
+        if not len(train):
+            raise InputError("train: holds no interaction, so there is nothing to compare")
         super().__init__(train, config)
         self.objective = InfoNCE(config.temperature, similarity=dot)
         self.low_rank = LowRank(self._block(), config.rank, generator=torch.Generator().manual_seed(0))

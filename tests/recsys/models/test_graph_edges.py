@@ -5,6 +5,7 @@ from dataclasses import fields
 import pytest
 import torch
 
+from graphcl.errors import InputError
 from recsys.data.interactions import Interactions
 from recsys.data.samplers import Triples
 from recsys.models import MODELS
@@ -68,3 +69,12 @@ def test_duplicate_events_change_nothing(name):
 @pytest.mark.parametrize("name", TEMPERED)
 def test_tiny_temperatures_stay_finite(name):
     assert all(torch.isfinite(value).all() for value in losses_and_gradients(make(name, world(), temperature=1e-3)))
+
+
+@pytest.mark.parametrize("name", GRAPH_MODELS)
+@pytest.mark.parametrize(("num_users", "num_items"), [(0, 8), (9, 0), (9, 8)])
+def test_an_empty_side_or_graph_is_refused_in_words(name, num_users, num_items):
+    nothing = torch.empty(0, dtype=torch.long)
+    train = Interactions(user=nothing, item=nothing, num_users=num_users, num_items=num_items)
+    with pytest.raises(InputError, match="nothing to compare"):
+        MODELS[name](train, MODELS[name].Config()).sampler()
