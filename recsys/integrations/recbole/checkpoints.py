@@ -31,7 +31,7 @@ ADMITTED = {
     "yaml.loader": ("FullLoader",),
     "recsys.integrations.recbole.adapter": ("class_of",),
 }
-"""What a pickle may name and call, beside torch's storages and RecBole's enumerations."""
+"""What a pickle may name and call, beside storages, types of numbers and RecBole's enumerations."""
 
 
 class Unpickler(pickle.Unpickler):
@@ -39,11 +39,11 @@ class Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """The object of that name, or what may stand for it."""
-        if name in ADMITTED.get(module, ()) or module == "numpy.dtypes":
+        kind = {"numpy.dtypes": "DType", "torch": "Storage"}.get(module)
+        plain_name = "." not in name
+        if name in ADMITTED.get(module, ()) or (kind and plain_name and name.endswith(kind)):
             return super().find_class(module, name)
-        if module == "torch" and name.endswith("Storage"):
-            return super().find_class(module, name)
-        if module.startswith("recbole."):
+        if module.startswith("recbole.") and plain_name:
             found = super().find_class(module, name)
             if found is Config:
                 return EmptyConfig

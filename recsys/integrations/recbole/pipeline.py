@@ -19,7 +19,22 @@ def run(
     saved: bool = True,
     queue: Any = None,
 ) -> dict[str, Any]:
-    """Train and test a model of ours in RecBole's pipeline; see `recsys.integrations.recbole`."""
+    """Train and test a model of ours in RecBole's pipeline, as `run_recbole` does for RecBole's own.
+
+    Args:
+        model: its name, its kind in YAML, or a class that `model_class` made; may stand in the configuration.
+        dataset: the name of RecBole's data set; may stand in the configuration.
+        config_file_list: YAML files; a later one has the last word.
+        config_dict: keys that have the last word over the files.
+        saved: whether the best weights are saved below `checkpoint_dir`, and tested.
+        queue: receives the result, too.
+
+    Returns:
+        `best_valid_score`, `valid_score_bigger`, `best_valid_result` and `test_result`.
+
+    Raises:
+        InputError: a key, a value, the model or the data is at fault; the message says how to mend it.
+    """
     from recbole.config import Config
     from recbole.quick_start import run_recbole
 

@@ -68,6 +68,7 @@ def test_everything_is_changed_back(world):
     assert after == before
     assert before["argv"][1:] == ["--epochs=7", "--maxfail=2"] and before["number"] == "1e-3"
     assert not before["anomaly"] and not inside["anomaly"]
+    assert inside["stand-ins"] == ["recbole.quick_start"] and before["stand-ins"] == []
     assert inside["argv"] == [] and inside["number"] == 1e-3 and "float" in inside["numpy"]
     assert "epoch 1 training" not in done.stderr  # --epochs=7 was not heard
 
