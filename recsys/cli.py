@@ -33,8 +33,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(datasets_app, name="datasets")
-app.command()(tune)
-app.command()(views)
 console = Console()
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder that 'recsys train' named")]
@@ -82,6 +80,9 @@ def show_probes(run: NodeRun) -> None:
             kind, at, count = name.partition("@")
             table.add_row(name, f"{value:.2f}", f"{run.result[f'{kind}_std{at}{count}']:.2f}")
     console.print(table if run.result else "The nodes have no labels: nothing to judge the vectors by.")
+
+
+app.command()(tune)
 
 
 @app.command()
@@ -135,6 +136,9 @@ def export(
     """Write item and user vectors to Parquet and npy."""
     for path in Run.open(run).export(output or run / "export"):
         console.print(str(path), soft_wrap=True)
+
+
+app.command()(views)
 
 
 @app.command("import-weights")

@@ -196,12 +196,15 @@ def plain(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
         return None
 
 
-def suggest(word: Any, known: Iterable[str], *, quiet: bool = False) -> str:
-    """What a misspelt word may have meant; all that is known where nothing is near (unless `quiet`)."""
-    names = list(known)
-    close = get_close_matches(str(word), names, 1)
+def suggest(word: Any, known: Iterable[str], elsewhere: Mapping[str, str] | None = None, *, quiet: bool = False) -> str:
+    """What a misspelt word may have meant; all that is known where nothing is near (unless `quiet`).
+
+    elsewhere: words that are known in other places, and how they are written in full.
+    """
+    names, elsewhere = list(known), elsewhere or {}
+    close = get_close_matches(str(word), [*names, *elsewhere], 1)
     if close:
-        return f"; did you mean {close[0]!r}?"
+        return f"; did you mean {elsewhere.get(close[0], close[0])!r}?"
     return "" if quiet or not names else f"; known: {', '.join(sorted(names))}"
 
 

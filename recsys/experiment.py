@@ -92,7 +92,8 @@ class Experiment:
             ConfigError: every mistake, a line each.
         """
         tree = read(source) if isinstance(source, Path) else json.loads(json.dumps(source))
-        override(tree, overrides, homes(tree))
+        places = homes(tree)
+        override(tree, overrides, places)
         problems: list[str] = []
         where = source.name if isinstance(source, Path) else "config"
         block = tree.pop("model", None)
@@ -104,10 +105,11 @@ class Experiment:
             trainer = {**model.suggested, **trainer}
         training = construct(Training, trainer, "training", problems)
         evaluation = construct(Evaluation, tree.pop("evaluation", None) or {}, "evaluation", problems)
-        blocks = [f.name for f in fields(cls) if f.name not in ("settings", "config")]
+        known = [f.name for f in (*fields(cls), *fields(Settings)) if f.name not in ("settings", "config")]
+        inner = {name: f"{home}.{name}" for home, names in places.items() for name in names}
         for key in [key for key in tree if key not in {f.name for f in fields(Settings)}]:
             del tree[key]
-            problems.append(f"{key}: unknown key{suggest(key, [*blocks, *(f.name for f in fields(Settings))])}")
+            problems.append(f"{key}: unknown key{suggest(key, known, inner)}")
         settings = construct(Settings, tree, where, problems)
         if problems or model is None:
             raise ConfigError("\n".join(problems))
@@ -147,6 +149,15 @@ class Experiment:
         ):
             split = self.model.task
         return load_split(settings.dataset, split=split, filters=settings.filters)
+
+    def refuse_long_lists(self, num_items: int) -> None:
+        """Raise `InputError` where a metric judges lists that are longer than the catalogue."""
+        for name in self.evaluation.watched:
+            if parse(name)[1] > num_items:
+                raise InputError(
+                    f"evaluation: {name!r} needs lists of {parse(name)[1]} items, the catalogue has {num_items}; "
+                    f"shorten them"
+                )
 
     def build(self, train: Interactions) -> Recommender:
         """The model before training; its first weights follow from the seed."""

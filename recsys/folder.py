@@ -50,7 +50,16 @@ def find_same(tree: Mapping[str, Any]) -> Path | None:
     """The newest run folder with the configuration `tree`, finished or not; None where there is none."""
     wanted = json.loads(json.dumps(tree))
     configs = sorted(Path(tree["output"]).glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return next((path.parent for path in configs if yaml.safe_load(path.read_bytes()) == wanted), None)
+    return next((path.parent for path in configs if read_config(path) == wanted), None)
+
+
+def read_config(path: Path) -> Any:
+    """What `write_config` wrote; None, and a warning, where the file is damaged."""
+    try:
+        return yaml.safe_load(path.read_bytes())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        logger.warning("%s: cannot be read; this run is passed over", path)
+        return None
 
 
 def write_config(folder: Path, tree: Mapping[str, Any]) -> None:
@@ -66,6 +75,21 @@ def write_yaml(path: Path, tree: Mapping[str, Any]) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Replace `path` by readable JSON."""
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote; {} where there is no such file.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_bytes()) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: is damaged ({error}); delete it and train on with --resume") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: is damaged (no keys and values); delete it and train on with --resume")
+    return content
 
 
 def environment(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """A trained recommender and its folder: train, evaluate, recommend, export."""
 
-import json
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from recsys.data.ragged import Ragged
 from recsys.data.store import read_split, save_split
 from recsys.evaluation.metrics import PER_USER, measure, parse, per_user
 from recsys.experiment import Experiment
-from recsys.models.base import UNKNOWN_USER, Recommender
+from recsys.models.base import UNKNOWN_USER, Index, Recommender
 from recsys.models.popularity import Popularity
 from recsys.report import write_report
 
@@ -54,8 +55,7 @@ class Run:
     @cached_property
     def result(self) -> dict[str, Any]:
         """What the training ended with: test metrics, the popularity floor, best epoch; {} if it did not end."""
-        path = self.folder / files.RESULT
-        return json.loads(path.read_text()) if path.exists() else {}
+        return files.read_json(self.folder / files.RESULT)
 
     @cached_property
     def history(self) -> Ragged:
@@ -137,27 +137,32 @@ class Run:
         """Write item and user vectors, each to Parquet (raw id, vector) and npy; a score is their dot product.
 
         Raises:
-            InputError: the folder cannot be written.
+            InputError: the model has no such vectors, or the folder cannot be written.
         """
-        import numpy as np
-
         target = Path(target)
         with torch.no_grad():
             index = self.model.index()
+            if type(index).score is not Index.score:
+                raise InputError(
+                    f"{self.experiment.kind}: has no vectors to export, its scores are no inner products; "
+                    f"ask 'recsys recommend' for its lists"
+                )
             everyone = torch.arange(self.model.num_users, device=self.model.device)
             history = self.history.last(index.length) if index.length else self.history
             users = index.query(everyone, history.to(self.model.device))
-        written = []
         try:
             target.mkdir(parents=True, exist_ok=True)
-            for name, vectors, names in (("items", index.items, self.item_name), ("users", users, self.user_name)):
-                array = vectors.float().cpu().numpy()
-                frame = pd.DataFrame({"id": [names(row) for row in range(len(array))], "vector": list(array)})
-                frame.to_parquet(target / f"{name}.parquet")
-                np.save(target / f"{name}.npy", array)
-                written += [target / f"{name}.parquet", target / f"{name}.npy"]
         except OSError as error:
-            raise InputError(f"{target}: cannot be written ({error.strerror}); name a writable folder") from error
+            raise InputError(f"{target}: cannot be made ({error.strerror}); name a writable folder") from error
+        written = []
+        for name, vectors, names in (("items", index.items, self.item_name), ("users", users, self.user_name)):
+            array = vectors.float().cpu().numpy()
+            frame = pd.DataFrame({"id": [names(row) for row in range(len(array))], "vector": list(array)})
+            plain = io.BytesIO()
+            np.save(plain, array)
+            for suffix, content in ((".parquet", frame.to_parquet()), (".npy", plain.getvalue())):
+                checkpoint.write_atomically(target / f"{name}{suffix}", content)
+                written.append(target / f"{name}{suffix}")
         return written
 
     @cached_property
@@ -226,10 +231,13 @@ def train(
         source = Experiment.load(Path(source) if isinstance(source, str) else source, overrides)
     experiment = source
     found = files.find_same(experiment.tree()) if resume else None
-    if found is not None and (found / files.RESULT).exists():
+    if found is not None and files.read_json(found / files.RESULT):
         started(found)
+        if not (found / files.REPORT).exists():
+            write_report(found)
         return Run.open(found)
     data = split or experiment.split()
+    experiment.refuse_long_lists(data.train.num_items)
     model = experiment.build(data.train)
     dataset = Path(data.protocol.get("dataset", "data")).name
     name = f"{dataset}-{experiment.kind}-{experiment.settings.seed}"

@@ -42,8 +42,8 @@ def write_atomically(path: Path, blob: bytes) -> None:
     except OSError as error:
         scratch.unlink(missing_ok=True)
         raise InputError(
-            f"{path}: cannot be written ({error.strerror}); what was saved before is intact, "
-            f"make room or choose another output folder and go on with --resume"
+            f"{path}: cannot be written ({error.strerror}); what was saved before is intact; make room or choose "
+            f"another folder (an interrupted training goes on with --resume)"
         ) from error
 
 

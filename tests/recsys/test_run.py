@@ -134,6 +134,63 @@ def test_damage_is_named(run, tmp_path):
         Run.open(tmp_path)
 
 
+def test_a_damaged_result_is_named_and_a_damaged_neighbour_passed_over(tmp_path, caplog):
+    config = {**GENERAL, "training": {**GENERAL["training"], "epochs": 1}, "output": str(tmp_path)}
+    run = recsys.train(config, split=checkerboard())
+    (tmp_path / "neighbour").mkdir()
+    (tmp_path / "neighbour" / files.CONFIG).write_bytes(b"a: [1\n\x00")
+    assert recsys.train(config, split=checkerboard(), resume=True).folder == run.folder
+    assert "neighbour/config.yaml: cannot be read" in caplog.text
+    (run.folder / files.RESULT).write_text("{")
+    with pytest.raises(InputError, match=r"result.json: is damaged .* train on with --resume"):
+        recsys.train(config, split=checkerboard(), resume=True)
+    (run.folder / files.RESULT).unlink()
+    again = recsys.train(config, split=checkerboard(), resume=True)
+    assert again.folder == run.folder and again.result == run.result
+
+
+def test_lists_longer_than_the_catalogue_are_refused_before_anything_is_written(tmp_path):
+    config = {**GENERAL, "evaluation": {"report": ["recall@41"]}, "output": str(tmp_path / "runs")}
+    with pytest.raises(InputError, match=r"'recall@41' needs lists of 41 items, the catalogue has 40; shorten them"):
+        recsys.train(config, split=checkerboard())
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("writes", [0, 2, 5, 8, 9, 10])
+def test_a_disk_that_fills_up_at_any_moment_costs_nothing(tmp_path, monkeypatch, run, writes):
+    """The disk is full after so many writes; with room again, --resume ends where an untouched training does."""
+    config = {**GENERAL, "training": {**GENERAL["training"], "epochs": 2}, "output": str(tmp_path)}
+    fsync, done = os.fsync, []
+
+    def fills_up(descriptor):
+        done.append(descriptor)
+        if len(done) > writes:
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as full:
+        full.setattr("graphcl.training.checkpoint.os.fsync", fills_up)
+        with pytest.raises(InputError, match=r": cannot be written \(No space left on device\)"):
+            recsys.train(config, split=checkerboard())
+        with pytest.raises(InputError, match=r"items.parquet: cannot be written"):
+            run.export(tmp_path / "vectors")
+    assert not list((tmp_path / "vectors").iterdir())
+    assert not [path for path in tmp_path.rglob(".*")]
+    ended = recsys.train(config, split=checkerboard(), resume=True)
+    whole = recsys.train({**config, "output": str(tmp_path / "whole")}, split=checkerboard())
+    assert ended.result == whole.result
+    for name in ("best.safetensors", "last.safetensors", files.PER_USER):
+        assert (ended.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+    assert (ended.folder / files.REPORT).exists()
+
+
+def test_models_without_vectors_export_nothing(tmp_path):
+    run = recsys.train({"model": {"kind": "ease"}, "output": str(tmp_path)}, split=checkerboard())
+    with pytest.raises(InputError, match="ease: has no vectors to export"):
+        run.export(tmp_path / "vectors")
+    assert not (tmp_path / "vectors").exists()
+
+
 def test_all_mistakes_of_a_configuration_at_once():
     with pytest.raises(InputError) as caught:
         Experiment.load(
@@ -143,11 +200,13 @@ def test_all_mistakes_of_a_configuration_at_once():
                 "training": {"epochs": 0},
                 "evaluation": {"report": ["recal@10"]},
                 "sed": 1,
+                "learning_rat": 0.1,
             }
         )
     message = str(caught.value)
     for part in ("datset: unknown key; did you mean 'dataset'?", "model.n_layer: unknown key; did you mean 'n_layers'?",
-                 "training.epochs: must be >= 1", "recal", "sed: unknown key; did you mean 'seed'?"):  # fmt: skip
+                 "training.epochs: must be >= 1", "recal", "sed: unknown key; did you mean 'seed'?",
+                 "learning_rat: unknown key; did you mean 'training.learning_rate'?"):  # fmt: skip
         assert part in message, part
 
 
