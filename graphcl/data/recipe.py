@@ -10,6 +10,7 @@ import torch
 from torch_geometric.data import HeteroData
 
 from graphcl.data.hetero import load_graph, row_normalized, scipy_features, with_features
+from graphcl.data.walks import WalkFeatures, walk_features
 from graphcl.errors import InputError
 
 
@@ -27,7 +28,8 @@ class GraphRecipe:
     """Types whose feature rows are divided by their sums."""
     mean_of: Mapping[str, str] = field(default_factory=dict)
     """Types without features that take the mean of their neighbours of another type, such as {author: paper}."""
-
+    walk_features: WalkFeatures = field(default_factory=WalkFeatures)
+    """Features from random walks along a path, for every type on it, in place of those it may have; by default none."""
     shuffle: bool = False
     """Whether the target nodes are renumbered at random (seed 0), so that their order in the file tells nothing."""
 
@@ -41,6 +43,9 @@ class GraphRecipe:
             with_features(data, name, row_normalized(features))
         for name, source in self.mean_of.items():
             with_features(data, name, neighbor_mean(data, name, source))
+        if self.walk_features.metapath:
+            for name, features in walk_features(data, self.walk_features).items():
+                data[name].x = features
         return shuffled(data) if self.shuffle else data
 
 
