@@ -71,10 +71,11 @@ def above_threshold(scores: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
     if int(counts.min()) < k or width > num_columns // 4:
         return None
     slot = torch.arange(len(found)) + (torch.arange(num_rows) * width - offsets_of(counts)[:-1])[row]
+    column = found - row * num_columns
     values = scores.new_full((num_rows * width,), lowest(scores.dtype))
-    values[slot] = scores.flatten()[found]
+    values[slot] = scores[row, column]
     columns = torch.zeros(num_rows * width, dtype=torch.long)
-    columns[slot] = found - row * num_columns
+    columns[slot] = column
     best, position = values.view(num_rows, width).topk(k)
     return best, columns.view(num_rows, width).gather(1, position)
 
