@@ -1,12 +1,18 @@
 """An embedder through the common command line, on a small graph of two kinds of nodes."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch_geometric.data import HeteroData
 
 from graphcl.errors import InputError
 from recsys import folder as files
+from recsys.data.catalog import load_split
+from recsys.experiment import Experiment
 from recsys.nodes import NodeExperiment, train_embedder
 
 CONFIG = {
@@ -55,3 +61,12 @@ def test_mistakes_are_named_together():
         assert part in str(caught.value)
     with pytest.raises(InputError, match=r"'moew' is unknown; did you mean 'meow'\?"):
         NodeExperiment.load({**CONFIG, "model": {"kind": "moew"}})
+
+
+def test_the_configurations_of_the_page_on_graphs_are_valid():
+    page = (Path(__file__).parents[2] / "docs" / "graphs.md").read_text()
+    nodes, views, own = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    assert NodeExperiment.load(nodes).kind == "meow"
+    assert Experiment.load(views).kind == "metapath_lightgcn"
+    with pytest.raises(InputError, match="no such file"):
+        load_split(own["dataset"])
