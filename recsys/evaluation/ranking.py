@@ -16,6 +16,8 @@ from recsys.models.base import Index, no_items
 MEMORY_BUDGET = 256 * 2**20
 CACHE = 16 * 2**20
 """Bytes of scores that a CPU ranks at a time: much larger tiles leave the cache, smaller ones have too many steps."""
+LINE = 16
+"""Numbers in a cache line, in single precision."""
 QUERY_ROWS = 2048
 """Queries asked at a time: enough for an encoder to sort its histories by length."""
 
@@ -144,7 +146,9 @@ def score_tiles(
     num_items, size = seen.num_items, index.items.element_size()
     room = min(memory_budget // 4, CACHE) if device.type == "cpu" else memory_budget // 4
     height = max(1, room // (num_items * size))
-    buffer = index.items.new_empty(min(height, users.numel()) if inner_product else 0, num_items)
+    # a matrix product is up to twice as fast where rows begin at a cache line
+    line = -(-num_items // LINE) * LINE
+    buffer = index.items.new_empty(min(height, users.numel()) if inner_product else 0, line)[:, :num_items]
     for chunk in users.split(max(QUERY_ROWS, height) if inner_product else height):
         history = recent(seen, chunk, index.length).to(device)
         if not inner_product:
