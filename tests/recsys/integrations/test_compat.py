@@ -51,6 +51,7 @@ print(json.dumps([before, inside, state()]))
 """
 
 
+@pytest.mark.timeout(600)
 def test_everything_is_changed_back(world):
     """In a process that has not seen RecBole yet, with a command line that RecBole would read."""
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM, json.dumps({**world, "train_neg_sample_args": None})]
@@ -60,7 +61,7 @@ def test_everything_is_changed_back(world):
         env={**os.environ, "PYTHONPATH": root, "CUDA_VISIBLE_DEVICES": "3"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=500,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

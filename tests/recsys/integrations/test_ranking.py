@@ -47,6 +47,7 @@ def test_the_same_scores_give_the_same_metrics(name, keys, world, prepare):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("name", "keys"), [("LightGCN", {"n_layers": 1}), ("BPR", {}), ("SASRec", SMALL)])
 def test_the_same_scores_give_the_same_metrics_on_movielens(name, keys, quiet, prepare):
     made = prepare(name, {**quiet, **METRICS, **keys, "dataset": "ml-100k"}, ours=False)
