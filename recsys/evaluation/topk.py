@@ -56,12 +56,12 @@ def block_maxima(scores: Tensor, height: int) -> Tensor:
 def above_threshold(scores: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
     """As `largest`, by sorting what reaches the k-th largest of the maxima of blocks: hardly more than k columns.
 
-    None where that is no help: fewer than 2 k blocks, NaN in the way, or many equal values.
+    None where that is no help: fewer than 2 k blocks, NaN, or many equal values.
     """
     num_rows, num_columns = scores.shape
     maxima = block_maxima(scores, 2 * BRANCHING)
     place = maxima.shape[1] - k
-    if place < k:
+    if place < k or bool(maxima.isnan().any()):  # NaN must come out on top, where it is noticed
         return None
     least = np.partition(maxima.numpy(), place, axis=1)[:, place, None]
     found = torch.from_numpy(np.flatnonzero(scores.numpy() >= least))

@@ -112,6 +112,15 @@ def test_blocked_search_equals_topk(k, num_columns, levels, branching, short, hi
     assert torch.equal(integers.float(), values.clamp(min=-1))
 
 
+def test_nan_among_ties_of_a_short_catalogue_never_ranks():
+    """Items 1 and 2 are best alike, item 0 has no score, and all others are hidden."""
+    scores = torch.full((1, 100), -torch.inf)
+    scores[0, :3] = torch.tensor([torch.nan, 5.0, 5.0])
+    scores[0, 50:60] = torch.arange(10.0) / 10
+    items, _ = best_items(scores, 1, Ragged.of([[1]]))
+    assert items.tolist() == [[2]]
+
+
 def test_boundary_ties_on_a_wide_catalogue():
     """Constant scores over 5,000 items: no hit until every other item is shown, and smallest ids first."""
     scores = torch.zeros(2, 5000)
