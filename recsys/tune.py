@@ -245,18 +245,19 @@ def distribution(choice: Any) -> "BaseDistribution":
 def attempt(
     experiment: Experiment, keys: Mapping[str, Any], data: Split, folder: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Train with `keys`; what validation says. A trial whose loss is not finite has the value None."""
-    tried = with_keys(experiment, keys)
+    """Train with `keys`; what validation says. The value is None where the model refuses the keys together, which a
+    search key by key cannot know, or where the loss is not finite."""
     folder.mkdir(exist_ok=True)
     started = time.perf_counter()
     try:
+        tried = with_keys(experiment, keys)
         outcome = tried.fit(tried.build(data.train), data, folder=folder, resume=True, progress=progress)
         result: dict[str, Any] = {
             "value": outcome.best_value,
             "best_epoch": outcome.best_epoch,
             "epochs": outcome.last_epoch + 1,
         }
-    except NotFiniteError as error:
+    except (ConfigError, NotFiniteError) as error:
         result = {"value": None, "failure": str(error)}
     rmtree(folder)
     return {**result, "seconds": time.perf_counter() - started}

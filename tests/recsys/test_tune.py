@@ -124,3 +124,17 @@ def test_the_command(tmp_path, command, config):
     space.write_text("learning_rat: [0.1]")
     status, _, err = command(*arguments)
     assert status == 1 and "did you mean 'learning_rate'?" in err and "Traceback" not in err
+
+
+def test_keys_that_a_model_refuses_together_are_a_failed_trial(tmp_path, world):
+    """NCL contrasts with an even layer that it has; the second layer needs two."""
+    ncl = Experiment.load(
+        {
+            "model": {"kind": "ncl", "embedding_size": 4, "n_clusters": 2},
+            "training": {"epochs": 1, "train_batch_size": 64},
+        }
+    )
+    done = search(ncl, {"n_layers": (1,)}, tmp_path, trials=2, split=world)
+    assert done[0]["value"] is not None
+    assert done[1]["value"] is None and "cl_layer" in done[1]["failure"]
+    assert summary(done, ncl).best == 0
