@@ -246,7 +246,8 @@ def attempt(
     experiment: Experiment, keys: Mapping[str, Any], data: Split, folder: Path, progress: Progress
 ) -> dict[str, Any]:
     """Train with `keys`; what validation says. The value is None where the model refuses the keys together, which a
-    search key by key cannot know, or where the loss is not finite."""
+    search key by key cannot know, or where the loss is not finite.
+    """
     folder.mkdir(exist_ok=True)
     started = time.perf_counter()
     try:

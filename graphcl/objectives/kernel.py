@@ -214,9 +214,7 @@ class _KeptLse(torch.autograd.Function):
     """The same with constant terms, for a matrix that is small enough to keep."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, y: Tensor, bias: Tensor | None, terms: tuple[PairTerm, ...], width: int
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, y: Tensor, bias: Tensor | None, terms: tuple[PairTerm, ...], width: int) -> Tensor:
         rows, kept = slice(0, len(x)), []
         highest = x.new_full((len(x),), -torch.inf)
         for cols in blocks(len(y), width):
