@@ -52,6 +52,14 @@ SOURCES = {
 HALVES = {"multi_head_attention.": "attention.", "intermediate.": "feed_forward."}
 """What the halves of a layer are called in one code or the other."""
 
+TELLING = {
+    "transformer": ("encoder.positions.weight", "encoder.layers.0.feed_forward.inner.weight"),
+    "gru": ("encoder.output.weight", "encoder.layers.0.weight_ih_l0"),
+}
+"""Tables from which the sizes of an encoder are read."""
+PARALLEL = "module."
+"""What torch puts before names where a model was trained on several devices."""
+
 REPORT = ["hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20"]
 """The metrics of both papers."""
 
@@ -96,9 +104,8 @@ def read_official(kind: str, path: Path, data: Interactions) -> Official:
 
 def translate(kind: str, state: Mapping[str, Tensor], data: Interactions, *, source: str = "checkpoint") -> Official:
     """The authors' state of `kind` in our terms."""
-    weights = {rename(kind, name, source): value for name, value in state.items()}
-    if "items.weight" not in weights or not any(name.startswith("encoder.layers.0.") for name in weights):
-        raise InputError(f"{source}: has no table of items or no layers; is it a whole checkpoint of {kind}?")
+    weights = {rename(kind, name.removeprefix(PARALLEL), source): value for name, value in state.items()}
+    refuse_fragments(kind, weights, source)
     table = weights["items.weight"]
     if table.shape[0] != data.num_items + 2:
         raise InputError(
@@ -108,6 +115,19 @@ def translate(kind: str, state: Mapping[str, Tensor], data: Interactions, *, sou
     padding, mask = 0, data.num_items + 1
     weights["items.weight"] = table[torch.cat([official_rows(kind, data), torch.tensor([padding, mask])])]
     return Official(kind, shapes_of(weights), weights)
+
+
+def refuse_fragments(kind: str, weights: Mapping[str, Tensor], source: str) -> None:
+    """Raise `InputError` unless the weights are finite, and all there from which sizes are read."""
+    transformer = "encoder.positions.weight" in weights
+    telling = TELLING["transformer" if transformer else "gru"]
+    if not {"items.weight", *telling} <= weights.keys():
+        raise InputError(f"{source}: has no table of items or no whole layers; is it a whole checkpoint of {kind}?")
+    for name, value in weights.items():
+        if name in ("items.weight", *telling) and value.dim() != 2:
+            raise InputError(f"{source}: {name} has shape {tuple(value.shape)} where a table should be")
+        if not bool(value.isfinite().all()):
+            raise InputError(f"{source}: {name} holds NaN or infinity; the training must have failed")
 
 
 def rename(kind: str, name: str, source: str) -> str:
@@ -166,7 +186,8 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # a pickle can be broken in any way
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{path}: is no checkpoint of plain tensors ({reason}); save model.state_dict() alone"
+            f"{path}: is no checkpoint of plain tensors ({reason}); if it holds other objects and you trust it, "
+            f"load it beside its authors' code and save its state_dict alone: see docs/sequences.md"
         ) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()) or not state:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from graphcl.errors import InputError
 from recsys.encoders.base import SequenceEncoder
 from recsys.encoders.dropout import Dropout
 from recsys.encoders.layout import Block, Layout
@@ -97,7 +98,7 @@ class Attention(nn.Module):
     def __init__(self, embedding_size: int, n_heads: int, hidden_dropout: float, attention_dropout: float) -> None:
         super().__init__()
         if embedding_size % n_heads:
-            raise ValueError(f"embedding_size {embedding_size} must be a multiple of n_heads {n_heads}")
+            raise InputError(f"embedding_size {embedding_size} must be a multiple of n_heads {n_heads}")
         self.n_heads, self.dropout_of_weights = n_heads, Dropout(attention_dropout)
         self.query = nn.Linear(embedding_size, embedding_size)
         self.key = nn.Linear(embedding_size, embedding_size)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from graphcl.errors import InputError
 from recsys.data.ragged import Ragged, offsets_of
 from recsys.encoders import GRUEncoder, TransformerEncoder
 from recsys.encoders.dropout import Dropout, kept
@@ -174,7 +175,7 @@ def test_dropout_rests_in_evaluation() -> None:
 
 
 def test_heads_must_divide_the_size() -> None:
-    with pytest.raises(ValueError, match="multiple of n_heads"):
+    with pytest.raises(InputError, match="multiple of n_heads"):
         TransformerEncoder(
             10, n_layers=1, n_heads=3, inner_size=4, max_length=4, hidden_dropout=0.0, attention_dropout=0.0
         )
