@@ -62,7 +62,7 @@ class Crop(KeepRun):
 
     def draw(self, history: Ragged, generator: torch.Generator) -> Tensor:
         """[B, 2] the runs."""
-        return runs(history, portion(history.lengths, 1 - self.ratio).clamp_(min=1), generator)
+        return runs(history, portion(history.lengths, 1 - self.ratio), generator)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Reorder(Edit):
 
     def draw(self, history: Ragged, generator: torch.Generator) -> Tensor:
         """[n] the place in the flat items from which each item comes."""
-        run = runs(history, portion(history.lengths, self.ratio), generator)
+        run = runs(history, portion(history.lengths, self.ratio), generator, least=0)
         row, column = places(history)
         inside = ((column >= run[row, 0]) & (column < run.sum(1)[row])).nonzero().flatten()
         key = row[inside] + uniform(inside.numel(), generator)
@@ -159,6 +159,7 @@ class ReplaceWithinType(ReplaceItems):
 
     def draw(self, history: Ragged, generator: torch.Generator) -> Tensor:
         """[n] the new items."""
+        refuse_unknown("replace: type_of", history, len(self.type_of))
         touched = chosen(history, portion(history.lengths, self.ratio), generator)
         member = self.type_of.argsort(stable=True)
         size = torch.bincount(self.type_of)
@@ -184,7 +185,7 @@ class IndependentCrop(KeepRun):
     def draw(self, history: Ragged, generator: torch.Generator) -> Tensor:
         """[B, 2] the runs."""
         share = self.least + (self.most - self.least) * uniform(history.num_rows, generator)
-        return runs(history, (share * history.lengths).long().clamp_(min=1), generator)
+        return runs(history, (share * history.lengths).long(), generator)
 
 
 def uniform(count: int, generator: torch.Generator) -> Tensor:
@@ -203,8 +204,9 @@ def places(history: Ragged) -> tuple[Tensor, Tensor]:
     return row, torch.arange(row.numel(), device=row.device) - history.offsets[row]
 
 
-def runs(history: Ragged, num: Tensor, generator: torch.Generator) -> Tensor:
-    """[B, 2] runs of `num` [B] items that begin anywhere in their rows, all places equally likely."""
+def runs(history: Ragged, num: Tensor, generator: torch.Generator, *, least: int = 1) -> Tensor:
+    """[B, 2] runs of `num` [B] items, but `least`, that begin anywhere in their rows, all places equally likely."""
+    num = num.clamp(min=least).minimum(history.lengths)
     room = history.lengths - num + 1
     return torch.stack([(uniform(num.numel(), generator) * room).long(), num], 1)
 
@@ -220,14 +222,26 @@ def chosen(history: Ragged, num: Tensor, generator: torch.Generator) -> Tensor:
 
 def drawn_items(history: Ragged, num: Tensor, similar: Tensor, generator: torch.Generator) -> Tensor:
     """[n] one of the similar items [I, k] of `num` [B] items of each row, -1 for the others."""
+    refuse_unknown("similar items", history, len(similar))
     touched = chosen(history, num, generator)
     column = (uniform(touched.numel(), generator) * similar.shape[1]).long()
     return torch.where(touched, similar[history.values, column], -1)
 
 
 def refuse_ratio(name: str, ratio: float, high: float, *, closed: bool = False) -> None:
-    """Raise `InputError` unless 0 <= ratio < high (or <=, if closed)."""
-    if not (0 <= ratio < high or (closed and ratio == high)):
+    """Raise `InputError` unless 0 <= ratio < high (or <=, if closed), in the single precision that it is used in."""
+    single = float(torch.tensor(ratio, dtype=torch.float32))
+    if not (0 <= single < high or (closed and single == high)):
         raise InputError(
             f"{name}: the ratio must be at least 0 and {'at most' if closed else 'below'} {high:g}, got {ratio:g}"
+        )
+
+
+def refuse_unknown(what: str, history: Ragged, num_items: int) -> None:
+    """Raise `InputError` where a history holds an item that a table of `num_items` rows does not have."""
+    wrong = history.values[(history.values < 0) | (history.values >= num_items)]
+    if wrong.numel():
+        raise InputError(
+            f"{what}: the table has the items 0..{num_items - 1}, a history holds {int(wrong[0])}; "
+            f"make the table from the data of the histories"
         )

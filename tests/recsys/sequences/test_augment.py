@@ -109,6 +109,28 @@ def test_similar_items_equal_the_dense_computation() -> None:
             assert found[item] == item
 
 
+@pytest.mark.parametrize("edit", [Crop(0.9), IndependentCrop(0, 0), Insert(SIMILAR, 8, 0.9), Reorder(0.9)])
+def test_an_empty_row_stays_empty_and_no_other_becomes_so(edit: Edit) -> None:
+    lengths = [len(row) > 0 for row in rows_of(edit(Ragged.of([[], [3], [], [1, 2], []]), seeded()))]
+    assert lengths == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("edit", [Substitute(SIMILAR, 0.5), Insert(SIMILAR, 8), ReplaceWithinType(TYPES)])
+@pytest.mark.parametrize("item", [-1, ITEMS])
+def test_items_outside_the_table_are_refused(edit: Edit, item: int) -> None:
+    with pytest.raises(InputError, match=rf"the items 0\.\.11, a history holds {item}"):
+        edit(Ragged.of([[1, 2], [3, item]]), seeded())
+
+
+def test_a_mask_never_hides_a_whole_row() -> None:
+    history = Ragged.of([[5] * length for length in range(1, 51)])
+    for ratio in (0.5, 0.9, 0.999999):
+        masked = Mask(TOKEN, ratio)(history, seeded()).padded(TOKEN)
+        assert (masked != TOKEN).any(1).all()
+    with pytest.raises(InputError, match="below 1"):
+        Mask(TOKEN, 1 - 1e-9)  # in single precision this is 1, and 50 of 50 items would be masked
+
+
 @pytest.mark.parametrize("make", [lambda: Mask(0, 1.0), lambda: Crop(-0.1), lambda: IndependentCrop(0.5, 0.2)])
 def test_ratios_that_leave_nothing_are_refused(make) -> None:
     with pytest.raises(InputError, match=r"ratio|least"):
