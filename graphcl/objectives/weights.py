@@ -93,16 +93,15 @@ class ClusterWeight(_Constant):
 
     def __call__(self, logits: Tensor, rows: slice, cols: slice, *_: Tensor) -> Tensor:
         anchor, candidate = self.anchor[:, rows], (self.anchor if self.candidate is None else self.candidate)[:, cols]
-        below = [math.log1p(-shared / len(anchor)) for shared in range(len(anchor))]
-        logits.add_(math.log(len(anchor)))
         found = [_EqualPairs(a, b) for a, b in zip(anchor, candidate, strict=True)]
         if sum(pairs.total for pairs in found) * RARE > logits.numel():
-            shared = torch.zeros(logits.shape, dtype=torch.uint8, device=logits.device)
-            for a, b in zip(anchor.int(), candidate.int(), strict=True):
-                shared.add_(a[:, None] == b)
-            for times, log_share in enumerate(below[1:], start=1):
-                logits.add_(shared == times, alpha=log_share)
-            return logits.masked_fill_(shared == len(anchor), -torch.inf)
+            # Numbers of clusters, exact as floats below 2^24, are compared into floats: far faster than through bool.
+            weight, same = torch.full_like(logits, len(anchor)), torch.empty_like(logits)
+            for a, b in zip(anchor.to(weight), candidate.to(weight), strict=True):
+                weight.sub_(torch.eq(a[:, None], b, out=same))
+            return logits.add_(weight.log_())
+        below = [math.log1p(-shared / len(anchor)) for shared in range(len(anchor))]
+        logits.add_(math.log(len(anchor)))
         # Pairs that share a cluster are few: only they are found and weighed.
         i, j = (torch.cat(part) for part in zip(*(pairs.index() for pairs in found), strict=True))
         shared = torch.stack([a[i] == b[j] for a, b in zip(anchor, candidate, strict=True)]).sum(0)

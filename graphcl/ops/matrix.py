@@ -20,8 +20,8 @@ class SparseMatrix(nn.Module):
     """[E] column of each entry, int64 or int32."""
     value: Tensor
     """[E]"""
-    permutation: Tensor
-    """[E] where each entry of the transpose, in its own order, stands in this matrix."""
+    _permutation: Tensor | None
+    _value_t: Tensor | None
     _crow_t: Tensor | None
     _col_t: Tensor | None
 
@@ -34,12 +34,15 @@ class SparseMatrix(nn.Module):
         crow_t, col_t = offsets(degree(col, num_cols, dtype=col.dtype)), row.index_select(0, permutation)
         self.has_symmetric_pattern = torch.equal(crow, crow_t) and torch.equal(col, col_t)
         """Whether every entry (i, j) has a partner (j, i), so that the transpose shares the pattern."""
-        self.is_symmetric = self.has_symmetric_pattern and torch.equal(value, value.index_select(0, permutation))
+        value_t = value.index_select(0, permutation)
+        self.is_symmetric = self.has_symmetric_pattern and torch.equal(value, value_t)
         """Whether the values agree as well, so that the transpose is the matrix itself."""
         self.register_buffer("crow", crow, persistent=False)
         self.register_buffer("col", col, persistent=False)
         self.register_buffer("value", value, persistent=False)
-        self.register_buffer("permutation", permutation, persistent=False)
+        # Most matrices keep their values, so that products need the values of the transpose and never the permutation.
+        self.register_buffer("_value_t", None if self.is_symmetric else value_t, persistent=False)
+        self.register_buffer("_permutation", None, persistent=False)
         shared = self.has_symmetric_pattern
         self.register_buffer("_crow_t", None if shared else crow_t, persistent=False)
         self.register_buffer("_col_t", None if shared else col_t, persistent=False)
@@ -67,6 +70,18 @@ class SparseMatrix(nn.Module):
     def num_edges(self) -> int:
         """E, the number of stored entries."""
         return self.col.numel()
+
+    @property
+    def permutation(self) -> Tensor:
+        """[E] where each entry of the transpose, in its own order, stands in this matrix; made when first asked for."""
+        if self._permutation is None:
+            self._permutation = torch.argsort(self.col, stable=True).to(self.col.dtype)
+        return self._permutation
+
+    @property
+    def value_t(self) -> Tensor:
+        """[E] the values of the transpose, in its own order."""
+        return self.value if self._value_t is None else self._value_t
 
     @property
     def row(self) -> Tensor:

@@ -49,11 +49,10 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, matrix: SparseMatrix, x: Tensor, value: Tensor | None, transpose: bool) -> Tensor:
         ctx.matrix, ctx.transpose = matrix, transpose
         ctx.save_for_backward(x, value)
-        # The values of a symmetric matrix need no permutation; those of a caller may.
-        own = value is None
-        weight = matrix.value.to(x.dtype) if value is None else value.detach()
-        if transpose and not (own and matrix.is_symmetric):
-            weight = weight.index_select(0, matrix.permutation)
+        if value is None:
+            weight = (matrix.value_t if transpose else matrix.value).to(x.dtype)
+        else:
+            weight = value.detach().index_select(0, matrix.permutation) if transpose else value.detach()
         crow, col, num_cols = matrix.pattern(transpose)
         return _multiply(crow, col, weight, x.detach().contiguous(), num_cols)
 
