@@ -68,7 +68,7 @@ class Training:
 
     def optimizer_for(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """A fresh optimiser."""
-        options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay, "fused": True}
         return self.OPTIMIZERS[self.optimizer](list(parameters), **options)
 
     def learning_rate_at(self, step: int, steps: int) -> float:
