@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from recsys.data.ragged import Ragged, offsets_of
 from recsys.encoders import GRUEncoder, TransformerEncoder
 from recsys.encoders.dropout import Dropout, kept
 from recsys.encoders.layout import Layout, split_by_length
+from recsys.encoders.transformer import FeedForward
 
 LENGTH, SIZE = 9, 8
 
@@ -179,3 +182,23 @@ def test_heads_must_divide_the_size() -> None:
         TransformerEncoder(
             10, n_layers=1, n_heads=3, inner_size=4, max_length=4, hidden_dropout=0.0, attention_dropout=0.0
         )
+
+
+def resident_megabytes() -> float:
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize() / 2**20
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell the resident size")
+def test_memory_does_not_grow_with_every_new_shape() -> None:
+    """Libraries that compile code for each shape keep it, and what it works on: gigabytes over an epoch."""
+    layer = FeedForward(8, 64, 0.0)
+
+    def passes(shapes: range) -> None:
+        for rows in shapes:
+            layer(torch.randn(rows, 8)).sum().backward()
+
+    passes(range(1000, 1030))
+    before = resident_megabytes()
+    passes(range(1030, 1330))
+    assert resident_megabytes() - before < 20
