@@ -189,8 +189,8 @@ def gelu(x: Tensor) -> Tensor:
     """[n, d] -> [n, d], exact.
 
     Shown transposed, so that torch uses its own kernel: the one of oneDNN, which it prefers for contiguous tensors,
-    compiles and keeps code and buffers for each number of rows (a gigabyte in an epoch, where each batch has its own), and
-    is slower backwards.
+    keeps code and buffers for each number of rows (a gigabyte in an epoch, where each batch has its own), and is slower
+    backwards.
     """
     return F.gelu(x.t()).t()
 
