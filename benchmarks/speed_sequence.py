@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from benchmarks import literal_sequence as literal
 from benchmarks.speed_result import Measured, Out, publish
 from graphcl.training.learner import Learner
+from graphcl.training.loop import Training
 from recsys.data.catalog import load_split
 from recsys.data.interactions import Split
 from recsys.data.ragged import Ragged
@@ -24,6 +25,7 @@ from recsys.evaluation.ranking import rank
 from recsys.models.icsrec import ICSRec
 from recsys.models.mclrec import MCLRec, MLPAugmenter
 from recsys.models.sequence import SequenceRecommender
+from recsys.sequences.views import two_views
 
 Step = Callable[[], object]
 SIZE, LENGTH, LAYERS, HEADS, INTENTS = 64, 50, 2, 2, 256
@@ -48,7 +50,7 @@ def our_step(model: Learner, split: Split, batch_size: int) -> Step:
     with torch.no_grad():
         model.eval().begin_epoch(sampler)
     model.train()
-    optimizers = {phase: torch.optim.Adam(list(model.learns(phase)), 1e-3) for phase in model.phases}
+    optimizers = {phase: Training().optimizer_for(model.learns(phase)) for phase in model.phases}
     batches = sampler.batches(batch_size, generator)
 
     def step() -> None:
@@ -186,6 +188,18 @@ def floor_of(model: SequenceRecommender, updates: int, contrasts: int, batch_siz
     return 3 * 2 * (updates * (encoder + softmax) + contrasts * contrast) / 1e9
 
 
+def views_of(data: str, batch_size: int) -> list[list[Any]]:
+    """Milliseconds of two views of a batch, made alone and within an epoch."""
+    torch.set_num_threads(1)
+    sampler = MCLRec(load_split(data).train, MCLRec.Config()).sampler()
+    generator = torch.Generator().manual_seed(0)
+    batch = next(sampler.samples.batches(batch_size, generator))
+    alone, _ = least(lambda: two_views(batch.history, sampler.edits, generator), 50)
+    epoch, _ = least(lambda: sum(1 for _ in sampler.batches(batch_size, generator)), 3)
+    bare, _ = least(lambda: sum(1 for _ in sampler.samples.batches(batch_size, generator)), 3)
+    return [["alone", alone * 1000], ["within an epoch", (epoch - bare) / sampler.steps(batch_size) * 1000]]
+
+
 def peak_rate() -> float:
     """GFLOP/s of one thread in a product of large matrices."""
     a = torch.randn(1024, 1024)
@@ -244,6 +258,9 @@ def main(
         tables.append(
             Measured("Beside the least arithmetic, at the rate of a large product", {"job": "", **columns}, floors)
         )
+    if not only:
+        title = f"Two views of {batch_size} histories: crop, mask, reorder (target 2 ms)"
+        tables.append(Measured(title, {"made": "", "ms": ".2f"}, views_of(data, batch_size)))
     note = (
         "CPU seconds of one thread, the least of several rounds, each job in a process of its own; the authors' way is "
         "our own literal restatement of it (benchmarks/literal_sequence.py)."

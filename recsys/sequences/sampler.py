@@ -102,13 +102,14 @@ class PrefixSampler:
 
     def take(self, rows: Tensor, generator: torch.Generator) -> Sequences:
         """The named samples [B]."""
-        user, start, stop = (part[rows] for part in self.prefixes)
-        target = self.histories.values[stop]
+        user, start, stop = (part.index_select(0, rows) for part in self.prefixes)
+        target = self.histories.values.index_select(0, stop)
         return Sequences(user, self.histories.slice(start, stop), target, self.rest.draw(user, generator))
 
     def inputs(self, rows: Tensor) -> Ragged:
         """What the named samples [B] read."""
-        return self.histories.slice(self.prefixes.start[rows], self.prefixes.stop[rows])
+        start, stop = (part.index_select(0, rows) for part in (self.prefixes.start, self.prefixes.stop))
+        return self.histories.slice(start, stop)
 
     def inputs_by_length(self) -> Iterator[Ragged]:
         """What every sample reads, short ones first, piece by piece: for a pass over all without padding."""
