@@ -1,5 +1,6 @@
 """The page of the `metapath` table: each row beside published values and re-runs, for each rule that names an epoch."""
 
+import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,23 +50,26 @@ def write_report(root: Path) -> Path:
     bars = {name: build(Bar, tree, name) for name, tree in read(Path(__file__).with_name("metapath_bars.yaml")).items()}
     made = [(row, list(records_of(root, row))) for row in load_rows(root)]
     path = root / "results" / f"{NAME}.md"
+    timed = root / "results" / "speed_metapath.json"
+    timings = json.loads(timed.read_text()) if timed.exists() else None
     footer = f"Written by `python -m benchmarks report {NAME}` from the records in `{NAME}/`."
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, markdown(document(made, bars), footer).encode())
+    write_atomically(path, markdown(document(made, bars, timings), footer).encode())
     return path
 
 
 Made = Sequence[tuple[Row, Sequence[Mapping[str, Any]]]]
 
 
-def document(made: Made, bars: Mapping[str, Bar]) -> Document:
-    """The whole page."""
+def document(made: Made, bars: Mapping[str, Bar], timings: Mapping[str, Mapping[str, float]] | None = None) -> Document:
+    """The whole page; `timings` is what `benchmarks.speed_metapath` has measured."""
     lead = (
         "Percent, mean ± standard deviation over trainings of different seeds (none where there is one). Each "
         "training is judged by 50 linear probes on 20, 40 and 60 labels per class of HeCo's splits and by ten k-means "
         "of all nodes; test nodes are looked at once for each rule that names an epoch, and chose nothing. A rule "
         "that names the same epochs as the one above it is left out."
     )
+    measured = [Section("Speed and memory", speed(timings))] if timings else []
     return Document(
         "Heterogeneous graphs: node classification and clustering",
         lead,
@@ -73,6 +77,7 @@ def document(made: Made, bars: Mapping[str, Bar]) -> Document:
             *(Section(row.settings.title, list(parts(row, records, bars))) for row, records in made),
             Section("Weights of AdaMEOW's pairs", [spread(made)]),
             Section("Cost", [cost(made)]),
+            *measured,
         ],
     )
 
@@ -176,3 +181,41 @@ def cost(made: Made) -> Grid:
     return Grid(
         header, tuple(lines), "One thread; the looks at validation nodes are counted in, the final judging is not."
     )
+
+
+SINGLE: Mapping[str, str] = {
+    "meow_ours": "MEOW on ACM, an epoch",
+    "meow_dense": "the same from dense matrices",
+    "pair_ours": "AdaMEOW's pair weights, loss and gradients, 2000 rows",
+    "pair_dense": "the same from all pairs' sums",
+    "adameow_ours": "AdaMEOW on ACM, an epoch",
+    "preprocessing": "DBLP, from edges to all that MEOW reads",
+    "probe": "fifty probes of one ratio on ACM",
+}
+
+
+def speed(timings: Mapping[str, Mapping[str, float]]) -> list[str | Grid]:
+    """What `benchmarks.speed_metapath` has measured: single tasks, and how the models grow."""
+    lines = [
+        (title, f"{timings[name]['cpu_seconds']:.2f}", f"{timings[name]['mib']:,.0f}")
+        for name, title in SINGLE.items()
+        if name in timings
+    ]
+    curve = []
+    for name, found in timings.items():
+        if name.startswith("scale_"):
+            _, model, nodes = name.split("_")
+            cells = (found["build_cpu_seconds"], found["step_cpu_seconds"], found["peak_gib"])
+            curve.append((model, f"{int(nodes):,}", f"{10 * int(nodes):,}", *(f"{value:.2f}" for value in cells)))
+    return [
+        Grid(
+            ("", "CPU s", "MiB"),
+            tuple(lines),
+            "One thread of a shared machine; memory above that of a process with the data read.",
+        ),
+        Grid(
+            ("model", "target nodes", "edges", "building, CPU s", "step, CPU s", "peak GiB"),
+            tuple(sorted(curve, key=lambda line: (line[0], int(line[1].replace(",", ""))))),
+            "Synthetic graphs; batches of 2048 nodes, sampled neighbours, negatives of the batch; peak of the process.",
+        ),
+    ]

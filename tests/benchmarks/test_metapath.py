@@ -121,6 +121,14 @@ def test_the_page_gives_means_rules_that_differ_and_verdicts(home: Path) -> None
     assert section.parts[1] == "- theirs: somewhere. 2 of 2 values are within 0.5 point or better."
 
 
+def test_the_page_has_the_curve_of_time_and_memory() -> None:
+    scale = {"build_cpu_seconds": 1.0, "step_cpu_seconds": 0.5, "peak_gib": 0.75}
+    timings = {"scale_meow_100000": scale, "scale_meow_10000": scale, "probe": {"cpu_seconds": 1.0, "mib": 2.0}}
+    singles, curve = document([], {}, timings).sections[-1].parts
+    assert singles.rows == (("fifty probes of one ratio on ACM", "1.00", "2"),)
+    assert [line[1] for line in curve.rows] == ["10,000", "100,000"]
+
+
 def test_the_command_line_knows_the_table(home: Path) -> None:
     said = CliRunner().invoke(app, ["report", "metapath", "--home", str(home)])
     assert said.exit_code == 0, said.output
