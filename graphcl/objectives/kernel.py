@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import InputError
+from graphcl.ops import refuse_second_derivative
 
 Tile = tuple[int, int]
 """Rows and columns computed at a time."""
@@ -168,7 +169,7 @@ class _RowLse(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        _refuse_second_derivative()
+        refuse_second_derivative("the streaming log-sum-exp")
         (cotangent,) = cotangents
         x, y, bias, lse, *learned = ctx.saved_tensors
         wants_x, wants_y, wants_bias, _, _, *wants_learned = ctx.needs_input_grad
@@ -231,7 +232,7 @@ class _KeptLse(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        _refuse_second_derivative()
+        refuse_second_derivative("the streaming log-sum-exp")
         x, y, total, *kept = ctx.saved_tensors
         wants_x, wants_y, wants_bias, *_ = ctx.needs_input_grad
         weight = (cotangents[0] / total).masked_fill(total == 0, 0.0)  # of each row of exponentials
@@ -247,14 +248,6 @@ class _KeptLse(torch.autograd.Function):
             if grad_bias is not None:
                 torch.mv(tile.T, weight, out=grad_bias[cols])
         return None if grad_x is None else grad_x.mul_(weight[:, None]), grad_y, grad_bias, None, None
-
-
-def _refuse_second_derivative() -> None:
-    if torch.is_grad_enabled():
-        raise InputError(
-            "The streaming log-sum-exp can be differentiated once, but a second derivative was asked for "
-            "(create_graph=True); pass tile=None to the objective to use the dense form."
-        )
 
 
 def _accumulate(totals: list[Tensor], values: Tensor, leaves: list[Tensor], cotangent: Tensor) -> None:

@@ -11,7 +11,7 @@ def refuse_second_derivative(name: str) -> None:
     if torch.is_grad_enabled():
         raise InputError(
             f"{name} can be differentiated once, but a second derivative was asked for (create_graph=True); "
-            f"write the step with spmm and edge_dot, or use the dense form of the objective"
+            f"write the step with spmm and edge_dot, or use the dense form of the objective (tile=None)"
         )
 
 
