@@ -1,8 +1,6 @@
 """Run the `metapath` table: every row and seed that has no record yet, each in a process of its own."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 
 from benchmarks.lock import locked
 from benchmarks.metapath import Row
+from benchmarks.process import last_line, run_module
 from graphcl.errors import InputError
 from recsys.config import suggest
 
@@ -75,22 +74,13 @@ def start(root: Path, row: Row, seed: int, *, device: str, lock: int, say: Say) 
     """Run one cell in its own process, which holds the table's lock with us; returns its exit status."""
     config, out = root / "configs" / NAME / f"{row.name}.yaml", root / "results" / NAME
     log = root / "runs" / NAME / f"{row.name}-{seed}.log"
-    command = [sys.executable, "-m", "benchmarks.metapath", str(config.resolve()), "--seeds", str(seed)]
-    command += ["--out", str(out.resolve()), "--device", device]
+    arguments = ["benchmarks.metapath", str(config.resolve()), "--seeds", str(seed)]
+    arguments += ["--out", str(out.resolve()), "--device", device]
     say(f"{row.name}, seed {seed}: started")
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, pass_fds=(lock,), cwd=Path(__file__).parents[1]
-        )
-        try:
-            code = process.wait()
-        except BaseException:
-            process.terminate()
-            raise
+    code = run_module(arguments, log, lock, mode="w")
     record = None if code else record_of(root, row, seed)
     if record is None:
-        last = log.read_text(errors="replace").strip().splitlines()[-1:]
-        say(f"{row.name}, seed {seed}: failed with status {code}: {''.join(last)} ({log})")
+        say(f"{row.name}, seed {seed}: failed with status {code}: {last_line(log)} ({log})")
         return code or 1
     scores = record["rules"]["last"]
     macro = ", ".join(f"{value:.2f}" for name, value in scores.items() if name.startswith("macro_f1@"))

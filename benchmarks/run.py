@@ -1,13 +1,12 @@
 """Run a table: every cell that has no record yet, each in a process of its own."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks import record as records
 from benchmarks.lock import locked
+from benchmarks.process import last_line, run_module
 from benchmarks.table import Board
 from graphcl.errors import InputError
 
@@ -66,21 +65,13 @@ def start(board: Board, cell: Cell, device: str, lock: int, say: Say) -> int:
     row, seed = cell
     folder = board.home.runs(board.name) / f"{row}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "benchmarks", "cell", board.name, row, str(seed)]
-    command += ["--device", device, "--home", str(board.home.root)]
+    log = folder / "log.txt"
+    arguments = ["benchmarks", "cell", board.name, row, str(seed)]
+    arguments += ["--device", device, "--home", str(board.home.root)]
     say(f"{row}, seed {seed}: started")
-    with (folder / "log.txt").open("a") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, pass_fds=(lock,), cwd=Path(__file__).parents[1]
-        )
-        try:
-            code = process.wait()
-        except BaseException:
-            process.terminate()
-            raise
+    code = run_module(arguments, log, lock)
     if code:
-        last = (folder / "log.txt").read_text(errors="replace").strip().splitlines()[-1:]
-        say(f"{row}, seed {seed}: failed with status {code}: {''.join(last)} ({folder / 'log.txt'})")
+        say(f"{row}, seed {seed}: failed with status {code}: {last_line(log)} ({log})")
     else:
         made = records.read(records.path_of(board, row, seed))
         values = ", ".join(f"{name} {value:.4f}" for name, value in made.test[board.table.masking[0]].items())

@@ -1,0 +1,29 @@
+"""A cell in a process of its own."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+
+def run_module(arguments: Sequence[str], log: Path, lock: int, *, mode: Literal["a", "w"] = "a") -> int:
+    """`python -m` with the arguments, its output in `log`; it holds the lock with us. Returns its exit status."""
+    with log.open(mode) as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=(lock,),
+            cwd=Path(__file__).parents[1],
+        )
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            raise
+
+
+def last_line(log: Path) -> str:
+    """What a process said last."""
+    return "".join(log.read_text(errors="replace").strip().splitlines()[-1:])
