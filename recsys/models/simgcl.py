@@ -43,7 +43,9 @@ class SimGCL(GraphRecommender):
         """[U + I, d]"""
         return mean(layers(self.adjacency, self.embedding, self.config.n_layers)[1:])
 
-    def _noisy(self) -> Tensor:
+    def noisy(self) -> Tensor:
+        """[U + I, d] a view: the same with noise in every layer."""
+
         def view(x: Tensor) -> Tensor:
             return signed_noise(x, self.config.noise, self.generator)
 
@@ -51,5 +53,5 @@ class SimGCL(GraphRecommender):
 
     def forward(self, batch: Triples, phase: str) -> dict[str, Tensor]:
         """BPR, the norm penalty, and the contrast of the views."""
-        contrast = self.contrast(self.objective, batch, self._noisy(), self._noisy())
+        contrast = self.contrast(self.objective, batch, self.noisy(), self.noisy())
         return self.ranking(batch, self.embed()) | {"contrast": self.config.cl_weight * contrast}
