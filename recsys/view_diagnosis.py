@@ -15,7 +15,8 @@ from graphcl.evaluation.views import compare, features_changed, weights_of
 from graphcl.views.structure import undirected_keys
 from recsys.config import build, kind_of, read
 from recsys.data.catalog import load_split
-from recsys.view_settings import Compose, Surroundings, ViewSettings
+from recsys.view_kinds import Compose, Surroundings
+from recsys.view_settings import ViewSettings
 
 
 class Row(NamedTuple):

@@ -10,8 +10,8 @@ from graphcl.errors import InputError
 from recsys import cli, train
 from recsys.config import kind_of
 from recsys.view_diagnosis import diagnose
+from recsys.view_kinds import AnyView
 from recsys.view_picture import draw
-from recsys.view_settings import AnyView
 
 VIEWS = {
     "edge_drop": {"ratio": 0.25},
