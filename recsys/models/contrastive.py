@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphcl.cluster import assign, concentrations, kmeans
+from graphcl.encoders.light import layers, mean
 from graphcl.objectives import (
     DCL,
     DCLW,
@@ -38,9 +39,10 @@ from graphcl.objectives import (
 )
 from graphcl.ranges import Count, Positive, Weight
 from graphcl.training.learner import Sampler
+from graphcl.views.noise import signed_noise
 from recsys.data.interactions import Interactions
 from recsys.data.samplers import Triples
-from recsys.models.simgcl import SimGCL
+from recsys.models.graph import GraphRecommender
 
 Name = Literal[
     "infonce",
@@ -82,15 +84,17 @@ class Clustering(NamedTuple):
     """[K] a temperature for each cluster."""
 
 
-class Contrastive(SimGCL):
+class Contrastive(GraphRecommender):
     """LightGCN, and two noisy propagations that an objective compares."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(SimGCL.Config):
+    class Config(GraphRecommender.Config):
         """Keys of the encoder and of the objective."""
 
         n_layers: Count = 2
         """Steps of propagation."""
+        noise: Weight = 0.1
+        """Length of the noise that every layer adds to every vector."""
         objective: Name = "infonce"
         """What compares the views. weighted: negatives weigh by clusters (MEOW); adaptive: by a network (AdaMEOW);
         prototypes: rows against their clusters' centres (PCL); clusters: rows of one cluster are positives (SupCon);
@@ -129,12 +133,22 @@ class Contrastive(SimGCL):
         spread = concentrations(distance, assignment, count, temperature=self.config.temperature)
         return Clustering(assignment, centroids, spread)
 
+    def embed(self) -> Tensor:
+        """[U + I, d]"""
+        return mean(layers(self.adjacency, self.embedding, self.config.n_layers)[1:])
+
+    def _noisy(self) -> Tensor:
+        def view(x: Tensor) -> Tensor:
+            return signed_noise(x, self.config.noise, self.generator)
+
+        return mean(layers(self.adjacency, self.embedding, self.config.n_layers, view=view)[1:])
+
     def forward(self, batch: Triples, phase: str) -> dict[str, Tensor]:
         """BPR, the norm penalty, and the objective on the batch's distinct users plus on its distinct items."""
         terms = self.ranking(batch, self.embed())
         if self.config.cl_weight:
             nodes = (batch.user.unique(), batch.positive.unique())
-            first, second = self.halves(self.noisy()), self.halves(self.noisy())
+            first, second = self.halves(self._noisy()), self.halves(self._noisy())
             sides = [
                 self._compare(side, rows, first[side].index_select(0, rows), second[side].index_select(0, rows))
                 for side, rows in enumerate(nodes)

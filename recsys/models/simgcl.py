@@ -43,9 +43,7 @@ class SimGCL(GraphRecommender):
         """[U + I, d]"""
         return mean(layers(self.adjacency, self.embedding, self.config.n_layers)[1:])
 
-    def noisy(self) -> Tensor:
-        """[U + I, d] a view: the same with noise in every layer."""
-
+    def _noisy(self) -> Tensor:
         def view(x: Tensor) -> Tensor:
             return signed_noise(x, self.config.noise, self.generator)
 
@@ -53,5 +51,5 @@ class SimGCL(GraphRecommender):
 
     def forward(self, batch: Triples, phase: str) -> dict[str, Tensor]:
         """BPR, the norm penalty, and the contrast of the views."""
-        contrast = self.contrast(self.objective, batch, self.noisy(), self.noisy())
+        contrast = self.contrast(self.objective, batch, self._noisy(), self._noisy())
         return self.ranking(batch, self.embed()) | {"contrast": self.config.cl_weight * contrast}
