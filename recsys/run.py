@@ -149,7 +149,7 @@ class Run:
                 )
             everyone = torch.arange(self.model.num_users, device=self.model.device)
             history = self.history.last(index.length) if index.length else self.history
-            users = index.query(everyone, history.to(self.model.device))
+            users = index.ask(everyone, history.to(self.model.device))
         try:
             target.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -53,7 +53,7 @@ class CollapseMonitor:
         asked = torch.cat([self.train.user[self.pair], self.users])
         history = self.train.histories.take(asked)
         history = history.last(index.length) if index.length else history
-        vectors = index.query(asked.to(device), history.to(device)).float()
+        vectors = index.ask(asked.to(device), history.to(device)).float()
         paired, users = vectors[: len(self.pair)], vectors[len(self.pair) :]
         items = index.items.index_select(0, self.items.to(device)).float()
         partners = index.items.index_select(0, self.train.item[self.pair].to(device)).float()

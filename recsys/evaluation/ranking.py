@@ -156,7 +156,7 @@ def score_tiles(
             hide(scores, chunk)
             yield chunk, scores
             continue
-        queries = index.query(chunk.to(device), history)
+        queries = index.ask(chunk.to(device), history)
         for tile, query in zip(chunk.split(height), queries.split(height), strict=True):
             scores = torch.mm(query, index.items.T, out=buffer[: tile.numel()])
             hide(scores, tile)

@@ -15,6 +15,9 @@ from recsys.data.ragged import Ragged
 UNKNOWN_USER = -1
 """The id by which a query asks for somebody who is only known by a history."""
 
+ENTRIES = {"cpu": 2048, "cuda": 1 << 19}
+"""How many entries of histories an encoder reads at a time when many users are asked about."""
+
 
 @dataclass(frozen=True)
 class Index:
@@ -30,6 +33,20 @@ class Index:
     def score(self, user: Tensor, history: Ragged) -> Tensor:
         """[B, I] how much each user would like each item."""
         return self.query(user, history) @ self.items.T
+
+    def ask(self, user: Tensor, history: Ragged) -> Tensor:
+        """`query` for any number of users, histories of like length together and few of them at a time.
+
+        What an encoder computes of a few thousand entries stays in the cache of a CPU; of many it is memory that the
+        system maps anew for every tensor, which costs more than the arithmetic.
+        """
+        limit = ENTRIES.get(user.device.type, ENTRIES["cuda"])
+        if not self.length or history.values.numel() <= limit:
+            return self.query(user, history)
+        lengths, order = history.lengths.sort(stable=True)
+        batch = lengths.cumsum(0).div(limit, rounding_mode="floor")
+        parts = order.split(batch.unique_consecutive(return_counts=True)[1].tolist())
+        return torch.cat([self.query(user[part], history.take(part)) for part in parts])[order.argsort()]
 
 
 class Recommender(Learner):

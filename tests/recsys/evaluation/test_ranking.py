@@ -14,7 +14,7 @@ from recsys.data.ragged import Ragged
 from recsys.evaluation import topk
 from recsys.evaluation.ranking import Ranking, rank
 from recsys.evaluation.topk import best_items, largest
-from recsys.models.base import Index
+from recsys.models.base import ENTRIES, Index
 
 
 def events(pairs: list[tuple[int, int]], num_users: int, num_items: int) -> Interactions:
@@ -209,3 +209,22 @@ def test_mistakes_are_named(change, message):
     request = {"seen": events([], 1, 3), "truth": events([(0, 0)], 1, 3), "k": 2} | change
     with pytest.raises(InputError, match=message):
         rank(fixed(torch.zeros(1, 3)), mask_history=False, **request)
+
+
+def test_many_are_asked_in_parts_of_like_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    g = torch.Generator().manual_seed(0)
+    rows = [torch.randint(50, (int(n),), generator=g).tolist() for n in torch.randint(0, 9, (300,), generator=g)]
+    asked: list[Ragged] = []
+
+    def query(user: Tensor, history: Ragged) -> Tensor:
+        asked.append(history)
+        sums = torch.zeros(history.num_rows, dtype=torch.long).index_add(0, history.row, history.values)
+        return torch.stack([user, sums], 1)
+
+    index, user, history = Index(torch.empty(50, 2), query, length=9), torch.arange(300), Ragged.of(rows)
+    whole = index.ask(user, history)
+    monkeypatch.setitem(ENTRIES, "cpu", 40)
+    assert torch.equal(index.ask(user, history), whole)
+    assert whole.tolist() == [[number, sum(row)] for number, row in enumerate(rows)]
+    assert len(asked) > 20 and max(part.values.numel() for part in asked[1:]) < 40 + 9
+    assert index.ask(user[:0], history.take(user[:0])).shape == (0, 2)
