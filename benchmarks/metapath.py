@@ -12,7 +12,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,7 +29,7 @@ from graphcl.models.adameow import AdaMEOW
 from graphcl.ranges import Count
 from graphcl.training.checkpoint import write_atomically
 from graphcl.training.loop import NotFiniteError, Training, fit
-from recsys.config import build, dump, read
+from recsys.config import ConfigError, build, dump, read
 from recsys.folder import device_of
 
 log = logging.getLogger(__name__)
@@ -79,6 +79,16 @@ class Row:
         tree = dump(self.settings)
         kept = {key: tree[key] for key in ("graph", "training", "probe")}
         return json.loads(json.dumps({**kept, "kind": self.embedder.__name__, "model": dump(self.config)}))
+
+    def made(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record is of this row; keys that came into being after it have their defaults in it."""
+        was: Any = record.get("identity", {})
+        try:
+            settings = build(Settings, {"title": "", **{key: was[key] for key in ("graph", "training", "probe")}}, "")
+            before = replace(self, settings=settings, config=build(self.embedder.Config, was["model"], ""))
+        except (ConfigError, KeyError, TypeError):
+            return False
+        return was.get("kind") == self.embedder.__name__ and before.identity() == self.identity()
 
 
 @dataclass

@@ -36,7 +36,7 @@ def record_of(root: Path, row: Row, seed: int) -> dict[str, Any] | None:
         record: dict[str, Any] = json.loads(path.read_text())
     except (OSError, json.JSONDecodeError):
         return None
-    return record if record.get("identity") == row.identity() else None
+    return record if row.made(record) else None
 
 
 def records_of(root: Path, row: Row) -> Iterator[dict[str, Any]]:

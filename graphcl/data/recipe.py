@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 import torch
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from graphcl.data.hetero import load_graph, row_normalized, scipy_features, with_features
@@ -30,6 +31,9 @@ class GraphRecipe:
     """Types without features that take the mean of their neighbours of another type, such as {author: paper}."""
     walk_features: WalkFeatures = field(default_factory=WalkFeatures)
     """Features from random walks along a path, for every type on it, in place of those it may have; by default none."""
+    positives: str = ""
+    """An `.npz` archive under the data folder with known positives of the target nodes, a CSR matrix (`indptr`,
+    `indices`); HeCo reads them in place of those it counts itself."""
     shuffle: bool = False
     """Whether the target nodes are renumbered at random (seed 0), so that their order in the file tells nothing."""
 
@@ -46,7 +50,25 @@ class GraphRecipe:
         if self.walk_features.metapath:
             for name, features in walk_features(data, self.walk_features).items():
                 data[name].x = features
+        if self.positives:
+            data[data.target_type].positives = read_pairs(root / self.positives, data[data.target_type].num_nodes)
         return shuffled(data) if self.shuffle else data
+
+
+def read_pairs(path: Path, num_nodes: int) -> Tensor:
+    """[2, E] the entries of a square CSR matrix.
+
+    Raises:
+        InputError: there is no such file, or it holds another thing.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            crow, column = (torch.from_numpy(archive[name].astype(np.int64)) for name in ("indptr", "indices"))
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"graph.positives: {path} is no archive of 'indptr' and 'indices' ({error}).") from error
+    if len(crow) != num_nodes + 1 or crow[-1] != len(column) or not ((column >= 0) & (column < num_nodes)).all():
+        raise InputError(f"graph.positives: {path} is no matrix of {num_nodes} rows and columns, one for each node.")
+    return torch.stack([torch.repeat_interleave(crow.diff()), column])
 
 
 def shuffled(data: HeteroData) -> HeteroData:
@@ -60,6 +82,8 @@ def shuffled(data: HeteroData) -> HeteroData:
         with_features(data, target, features[order.numpy()])
     if "y" in store:
         store.y = store.y[order]
+    if "positives" in store:
+        store.positives = new[store.positives]
     if "splits" in store:
         store.splits = {count: tuple(new[part] for part in parts) for count, parts in store.splits.items()}
     for source, relation, destination in data.edge_types:

@@ -30,9 +30,10 @@ from graphcl.views.pathsim import pair_hash
 class HeCo(Embedder):
     """The view of a node's own neighbours finds the view of its meta-paths, and the other way round.
 
-    Positives are the nodes that the most meta-paths join to it. Positives stand in the denominator. The whole graph is
-    one batch. Two departures from the authors' code: neighbours are drawn without replacement, so that a node with few
-    of them hears each once, and equally joined positives are ordered by a fixed hash instead of an unstable sort.
+    Positives are the nodes that the most meta-paths join to it, unless the data have `positives` [2, E] of the target
+    type. Positives stand in the denominator. The whole graph is one batch. Two departures from the authors' code:
+    neighbours are drawn without replacement, so that a node with few of them hears each once, and equally joined
+    positives are ordered by a fixed hash instead of an unstable sort (on ACM this decides much: see the benchmarks).
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class HeCo(Embedder):
         n_samples: Count = 7
         """Neighbours of each type that a node hears in an epoch."""
         n_positives: Count = 5
-        """Positives of each node, itself included."""
+        """Positives of each node, itself included; not read where the data name positives."""
         embedding_size: Count = 64
         """Length of the vectors."""
         temperature: Positive = 0.8
@@ -76,7 +77,9 @@ class HeCo(Embedder):
         self.num_nodes: int = data[self.target].num_nodes
         self.graphs = nn.ModuleList(sparse_matrix(symmetric(count)) for count in counts)  # type: ignore[assignment]
         self.schema = nn.ModuleDict(neighbors(data, self.target))  # type: ignore[assignment]
-        self.register_buffer("positive", most_joined(counts, config.n_positives), persistent=False)
+        known = data[self.target].get("positives")
+        positive = most_joined(counts, config.n_positives) if known is None else known
+        self.register_buffer("positive", positive, persistent=False)
         types = (self.target, *self.schema)
         tables = {name: Features(scipy_features(data, name), data[name].num_nodes) for name in types}
         self.features = nn.ModuleDict(tables)  # type: ignore[assignment]

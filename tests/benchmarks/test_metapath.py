@@ -72,6 +72,16 @@ def test_cells_are_run_once_and_again_when_the_row_changes(home: Path) -> None:
     assert metapath_run.record_of(home, Row.load(row), 0) is None
 
 
+def test_records_from_before_a_key_have_its_default(home: Path) -> None:
+    row = Row.load(home / "configs" / "metapath" / "toy.yaml")
+    old = row.identity()
+    del old["graph"]["positives"]
+    assert row.made({"identity": old})
+    assert not row.made({"identity": {**old, "graph": {**old["graph"], "positives": "pos.npz"}}})
+    del old["graph"]["path"]
+    assert not row.made({"identity": old}) and not row.made({})
+
+
 def test_a_row_that_is_not_there(home: Path) -> None:
     with pytest.raises(InputError, match="has no row 'tooy'"):
         metapath_run.run(home, ["tooy"], say=print)

@@ -145,3 +145,27 @@ def test_shuffling_renumbers_everything_about_the_target(tmp_path: Path) -> None
     assert not torch.equal(plain["paper"].y, mixed["paper"].y) or not torch.equal(
         plain["paper", "to", "author"].edge_index, mixed["paper", "to", "author"].edge_index
     )
+
+
+def test_given_positives_follow_their_nodes(tmp_path: Path) -> None:
+    np.savez(tmp_path / "graph.npz", **arrays())
+    np.savez(tmp_path / "pos.npz", indptr=[0, 2, 3, 3, 4, 5, 6], indices=[0, 4, 1, 2, 4, 5])
+    plain, mixed = recipe(positives="pos.npz").load(tmp_path), recipe(positives="pos.npz", shuffle=True).load(tmp_path)
+    assert plain["paper"].positives.tolist() == [[0, 0, 1, 3, 4, 5], [0, 4, 1, 2, 4, 5]]
+
+    def facts(data) -> set[tuple[object, ...]]:
+        """Each pair by the features of its nodes."""
+        features = [tuple(row) for row in scipy_features(data, "paper").toarray().round(5).tolist()]
+        return {(features[i], features[j]) for i, j in data["paper"].positives.T.tolist()}
+
+    assert facts(plain) == facts(mixed)
+
+
+@pytest.mark.parametrize("indptr", [[0, 1, 2], [0, 1, 2, 2, 2, 2, 3]])
+def test_positives_of_another_graph_are_refused(tmp_path: Path, indptr: list[int]) -> None:
+    np.savez(tmp_path / "graph.npz", **arrays())
+    np.savez(tmp_path / "pos.npz", indptr=indptr, indices=[0, 1, 6])
+    with pytest.raises(InputError, match=r"positives: .*6 rows"):
+        recipe(positives="pos.npz").load(tmp_path)
+    with pytest.raises(InputError, match=r"positives: .*no archive"):
+        recipe(positives="elsewhere.npz").load(tmp_path)

@@ -101,3 +101,11 @@ def test_positives_are_the_node_itself_and_those_joined_by_the_most_paths() -> N
         assert node in column[row == node] and len(chosen) == min(3, (joined[node] > 0).sum())
         left = np.setdiff1d(np.flatnonzero(joined[node]), chosen)
         assert not len(left) or not chosen or joined[node, chosen].min() >= joined[node, left].max()
+
+
+def test_positives_of_the_data_stand_before_counted_ones() -> None:
+    data, config = world(), MODELS["heco"][1]
+    counted = HeCo(data, config).positive
+    data["author"].positives = torch.arange(60).repeat(2, 1)
+    assert torch.equal(HeCo(data, config).positive, data["author"].positives)
+    assert not torch.equal(counted, data["author"].positives)

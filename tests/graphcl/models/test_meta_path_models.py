@@ -181,7 +181,7 @@ def test_normalised_weights_forget_their_scale_and_published_ones_do_not() -> No
 def test_weight_spread_is_that_of_the_weights() -> None:
     model = adameow(world()).eval()
     views = model.whole_views()
-    w = model.info.weight_net(model.project(views.fine), model.project(views.coarse)).exp()
+    w = model.info.weight_net(model.project(views.fine), model.project(views.coarse)).exp().detach()
     spread = model.weight_spread()
     assert spread["weight_mean"] == pytest.approx(float(w.mean()), rel=1e-5)
     assert spread["weight_std"] == pytest.approx(float(w.std(unbiased=False)), rel=1e-2)
