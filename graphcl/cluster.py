@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import InputError
+from graphcl.ops import full_precision
 
 Metric = Literal["euclidean", "inner"]
 
@@ -54,7 +55,7 @@ def kmeans(
         )
     if not bool(x.isfinite().all()):
         raise InputError("k-means: the points contain NaN or infinity")
-    x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    x = full_precision(x)
     threshold = tol * float(x.var(0, unbiased=False).mean())
     best: Clusters | None = None
     for _ in range(1 if init is not None else n_init):

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from graphcl.errors import InputError
 from graphcl.objectives.denominators import All, Denominator, add_epsilon
 from graphcl.objectives.finite import finite
-from graphcl.objectives.kernel import PairTerm, Tile, full_precision
+from graphcl.objectives.kernel import PairTerm, Tile
 from graphcl.objectives.pairing import Pairing, Pairs, across
 from graphcl.objectives.positives import Index, Labels, Positives
 from graphcl.objectives.rows import EachPositive, MeanPositive, SumPositive
 from graphcl.objectives.similarity import Similarity, cosine
 from graphcl.objectives.weights import DistinctGroups, Exclude, Transposed, as_term
+from graphcl.ops import full_precision
 
 Numerator = Literal["mean", "lse", "each"]
 Detached = Literal["anchors", "candidates", "positive_weight"]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import InputError
-from graphcl.objectives.kernel import blocks, full_precision
-from graphcl.ops import refuse_second_derivative, through_unit_rows, unit_rows
+from graphcl.objectives.kernel import blocks
+from graphcl.ops import full_precision, refuse_second_derivative, through_unit_rows, unit_rows
 
 _ROWS_CPU = 64
 """Rows of a block on the CPU: with 10,000 candidates 2.5 MB, which stays in cache."""

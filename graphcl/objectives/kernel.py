@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import InputError
-from graphcl.ops import refuse_second_derivative
+from graphcl.ops import full_precision, refuse_second_derivative
 
 Tile = tuple[int, int]
 """Rows and columns computed at a time."""
@@ -103,11 +103,6 @@ def row_argmax(x: Tensor, y: Tensor, *, terms: Sequence[PairTerm] = (), tile: Ti
             best[rows] = torch.where(better, value, best[rows])
             where[rows] = torch.where(better, column + cols.start, where[rows])
     return where
-
-
-def full_precision(values: Tensor) -> Tensor:
-    """float16 and bfloat16 as float32: exp overflows them at cosine / temperature of 11 and rounds both to 3 digits."""
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def blocks(length: int, size: int) -> Iterator[slice]:

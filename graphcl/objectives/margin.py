@@ -5,10 +5,11 @@ from torch import Tensor
 
 from graphcl.errors import InputError
 from graphcl.objectives.finite import finite
-from graphcl.objectives.kernel import full_precision, row_argmax
+from graphcl.objectives.kernel import row_argmax
 from graphcl.objectives.pairing import across_and_within
 from graphcl.objectives.similarity import Similarity, dot
 from graphcl.objectives.weights import Exclude
+from graphcl.ops import full_precision
 
 
 def margin_regulariser(a: Tensor, b: Tensor, *, temperature: float = 1.0, similarity: Similarity = dot) -> Tensor:

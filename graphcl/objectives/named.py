@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from graphcl.objectives.contrast import Contrast, Detached, Options
 from graphcl.objectives.denominators import Debiased, Decoupled
-from graphcl.objectives.kernel import PairTerm, full_precision
+from graphcl.objectives.kernel import PairTerm
 from graphcl.objectives.pairing import across_and_within, one_to_one, within
 from graphcl.objectives.weights import ClusterWeight, LearnedWeight
+from graphcl.ops import full_precision
 
 _WEIGHT: frozenset[Detached] = frozenset({"positive_weight"})
 _CANDIDATES: frozenset[Detached] = frozenset({"candidates"})

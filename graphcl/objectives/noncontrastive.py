@@ -8,9 +8,10 @@ from torch import Tensor
 
 from graphcl.errors import InputError
 from graphcl.objectives.finite import finite
-from graphcl.objectives.kernel import Tile, full_precision, row_lse
+from graphcl.objectives.kernel import Tile, row_lse
 from graphcl.objectives.similarity import negative_squared_distance
 from graphcl.objectives.weights import Exclude
+from graphcl.ops import full_precision
 
 
 def alignment(x: Tensor, y: Tensor, *, alpha: float = 2.0, normalise: bool = True) -> Tensor:

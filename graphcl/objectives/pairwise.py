@@ -10,9 +10,10 @@ from torch import Tensor
 
 from graphcl.errors import InputError
 from graphcl.objectives.finite import finite
-from graphcl.objectives.kernel import TILE_CPU, TILE_GPU, Tile, blocks, full_precision
+from graphcl.objectives.kernel import TILE_CPU, TILE_GPU, Tile, blocks
 from graphcl.objectives.positives import Index, Positives
 from graphcl.objectives.similarity import Similarity, cosine, dot
+from graphcl.ops import full_precision
 
 PairValue = Callable[[Tensor, slice, slice], Tensor]
 """Maps logits [r, c] of a slice of anchors and a slice of candidates to values [r, c], entry by entry."""

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphcl.errors import InputError
-from graphcl.objectives.kernel import PairTerm, full_precision
+from graphcl.objectives.kernel import PairTerm
 from graphcl.objectives.positives import Index, Positives
+from graphcl.ops import full_precision
 
 
 class _Constant:

@@ -7,6 +7,7 @@ from graphcl.ops.adjacency import normalize, symmetric_adjacency
 from graphcl.ops.gradients import refuse_second_derivative, through_unit_rows, unit_rows
 from graphcl.ops.layout import degree, rows_of, sorted_csr
 from graphcl.ops.matrix import SparseMatrix
+from graphcl.ops.precision import full_precision
 from graphcl.ops.product import edge_dot, spmm
 from graphcl.ops.segments import has_scatter, segment_reduce, segment_softmax
 
@@ -14,6 +15,7 @@ __all__ = [
     "SparseMatrix",
     "degree",
     "edge_dot",
+    "full_precision",
     "has_scatter",
     "normalize",
     "refuse_second_derivative",

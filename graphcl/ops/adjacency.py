@@ -7,6 +7,7 @@ from torch import Tensor
 
 from graphcl.ops.layout import degree
 from graphcl.ops.matrix import SparseMatrix
+from graphcl.ops.precision import full_precision
 
 
 def normalize(
@@ -24,6 +25,8 @@ def normalize(
     num_rows, num_cols = (num_nodes, num_nodes) if isinstance(num_nodes, int) else num_nodes
     row, col = edge_index
     weight = torch.ones(row.numel(), device=row.device) if weight is None else weight
+    if (wide := full_precision(weight)) is not weight:
+        return normalize(edge_index, num_nodes, wide, by=by).to(weight.dtype)
     by_row = degree(row, num_rows, weight)
     if by == "row":
         return weight * _power(by_row, -1.0).index_select(0, row)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from graphcl.ops.precision import full_precision
+
 
 def degree(
     index: Tensor, num_nodes: int, weight: Tensor | None = None, *, dtype: torch.dtype = torch.float32
@@ -10,7 +12,8 @@ def degree(
     """[num_nodes] how often each node occurs in `index` [E], or the sum of its weights [E]."""
     if weight is None:
         return torch.bincount(index, minlength=num_nodes).to(dtype)
-    return weight.new_zeros(num_nodes).index_add_(0, index, weight)
+    wide = full_precision(weight)
+    return wide.new_zeros(num_nodes).index_add_(0, index, wide).to(weight.dtype)
 
 
 def sorted_csr(edge_index: Tensor, num_rows: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from graphcl.errors import InputError
 from graphcl.ops.matrix import SparseMatrix
+from graphcl.ops.precision import full_precision
 
 
 def spmm(matrix: SparseMatrix, x: Tensor, value: Tensor | None = None, *, transpose: bool = False) -> Tensor:
@@ -23,23 +24,28 @@ def spmm(matrix: SparseMatrix, x: Tensor, value: Tensor | None = None, *, transp
     value: [E] instead of the matrix's own, in its order; gradients reach it and `x`, to any order.
     transpose: multiply by the transposed matrix instead, [R, d] -> [C, d].
 
-    Half precision is computed in float32 and rounded once.
+    Half precision is computed in float32 and rounded once; the result has the type of `x`, whatever that of `value`.
     """
     width = matrix.num_rows if transpose else matrix.num_cols
     if x.dim() != 2 or x.size(0) != width:
         raise InputError(f"spmm: a {matrix.extra_repr()} matrix cannot multiply a tensor of shape {tuple(x.shape)}")
-    if x.dtype in (torch.float16, torch.bfloat16):
-        return spmm(matrix, x.float(), None if value is None else value.float(), transpose=transpose).to(x.dtype)
-    result: Tensor = _Product.apply(matrix, x, value, transpose)
-    return result
+    if value is not None and value.shape != matrix.col.shape:
+        raise InputError(f"spmm: {matrix.num_edges} entries came with values of shape {tuple(value.shape)}")
+    wide = full_precision(x)
+    result: Tensor = _Product.apply(matrix, wide, None if value is None else value.to(wide.dtype), transpose)
+    return result.to(x.dtype)
 
 
 def edge_dot(matrix: SparseMatrix, a: Tensor, b: Tensor) -> Tensor:
     """Inner products along the entries: `out[e] = a[row(e)] . b[col(e)]`, [R, d], [C, d] -> [E]; nothing [E, d]."""
-    if a.dtype in (torch.float16, torch.bfloat16):
-        return edge_dot(matrix, a.float(), b.float()).to(a.dtype)
-    result: Tensor = _EdgeDot.apply(matrix, a, b)
-    return result
+    if (len(a), len(b)) != matrix.shape or a.shape[1:] != b.shape[1:]:
+        raise InputError(
+            f"edge_dot: a {matrix.extra_repr()} matrix needs tables of {matrix.num_rows} and {matrix.num_cols} rows of "
+            f"one length, got {tuple(a.shape)} and {tuple(b.shape)}"
+        )
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    result: Tensor = _EdgeDot.apply(matrix, full_precision(a.to(dtype)), full_precision(b.to(dtype)))
+    return result.to(dtype)
 
 
 class _Product(torch.autograd.Function):

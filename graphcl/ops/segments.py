@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from graphcl.ops.layout import rows_of
+from graphcl.ops.precision import full_precision
 
 Reduction = Literal["sum", "mean", "max", "min"]
 Backend = Literal["auto", "native", "scatter"]
@@ -18,7 +19,10 @@ def segment_reduce(values: Tensor, crow: Tensor, reduce: Reduction = "sum", *, b
 
     backend: "scatter" needs torch-scatter; "auto" takes it where it is installed and wins, which is for extrema on
     CUDA. Among equal extrema the gradient is shared (native) or goes to one (scatter).
+    Half precision is computed in float32 and rounded once.
     """
+    if (wide := full_precision(values)) is not values:
+        return segment_reduce(wide, crow, reduce, backend=backend).to(values.dtype)
     if backend == "scatter" or (backend == "auto" and reduce in ("max", "min") and values.is_cuda and has_scatter()):
         scatter = importlib.import_module("torch_scatter")
         result: Tensor = scatter.segment_csr(values, crow.long(), reduce=reduce)
@@ -36,6 +40,8 @@ def segment_reduce(values: Tensor, crow: Tensor, reduce: Reduction = "sum", *, b
 
 def segment_softmax(scores: Tensor, crow: Tensor, *, backend: Backend = "auto") -> Tensor:
     """Softmax within each segment: [E, ...] -> [E, ...]; the attention over the entries of each row."""
+    if (wide := full_precision(scores)) is not scores:
+        return segment_softmax(wide, crow, backend=backend).to(scores.dtype)
     row = rows_of(crow, scores.size(0))
     peak = segment_reduce(scores.detach(), crow, "max", backend=backend)
     weight = (scores - peak.index_select(0, row)).exp()

@@ -14,6 +14,7 @@ from graphcl.errors import InputError
 from graphcl.ops import (
     SparseMatrix,
     edge_dot,
+    full_precision,
     refuse_second_derivative,
     segment_reduce,
     spmm,
@@ -27,14 +28,14 @@ def cosine_mask(matrix: SparseMatrix, h: Tensor) -> Tensor:
 
     Norms are kept above 1e-12, so that a zero row has the weight 1/2.
     """
-    unit = F.normalize(h, dim=1)
-    return (1 + edge_dot(matrix, unit, unit)) / 2
+    unit = F.normalize(full_precision(h), dim=1)  # the bound on the norm is 0 in float16
+    return ((1 + edge_dot(matrix, unit, unit)) / 2).to(h.dtype)
 
 
 def adaptive_mask(matrix: SparseMatrix, h: Tensor) -> Tensor:
     """`cosine_mask` with every row divided by its sum (a row without weight stays zero): [N, d] -> [E]."""
-    weight = cosine_mask(matrix, h)
-    return weight * _reciprocal(segment_reduce(weight, matrix.crow)).index_select(0, matrix.row)
+    weight = cosine_mask(matrix, full_precision(h))
+    return (weight * _reciprocal(segment_reduce(weight, matrix.crow)).index_select(0, matrix.row)).to(h.dtype)
 
 
 def cosine_propagation(matrix: SparseMatrix, h: Tensor, x: Tensor) -> Tensor:
@@ -46,8 +47,9 @@ def cosine_propagation(matrix: SparseMatrix, h: Tensor, x: Tensor) -> Tensor:
     """
     if not matrix.has_symmetric_pattern:
         raise InputError("cosine_propagation: the graph must hold both directions of every edge")
-    result: Tensor = _CosinePropagation.apply(matrix, h, x)
-    return result
+    wide = full_precision(x)
+    result: Tensor = _CosinePropagation.apply(matrix, h.to(wide.dtype), wide)
+    return result.to(x.dtype)
 
 
 class _CosinePropagation(torch.autograd.Function):

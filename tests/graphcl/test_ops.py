@@ -12,6 +12,7 @@ from torch_geometric.utils import softmax as pyg_softmax
 from graphcl.errors import InputError
 from graphcl.ops import (
     SparseMatrix,
+    degree,
     edge_dot,
     has_scatter,
     normalize,
@@ -165,6 +166,27 @@ def test_copies_casts_and_checkpoints():
     torch.testing.assert_close(half, spmm(matrix, x.bfloat16().float()).bfloat16(), rtol=0, atol=0)
 
 
+def test_half_precision_is_summed_in_float32():
+    # A running sum of ones in bfloat16 stays at 256.
+    hub = torch.stack([torch.zeros(600, dtype=torch.long), torch.arange(600)])
+    ones, crow = torch.ones(600, dtype=torch.bfloat16), torch.tensor([0, 600])
+    assert degree(hub[0], 1, ones).tolist() == [600]
+    assert float(normalize(hub, 600, ones, by="row").float().sum()) == pytest.approx(1, abs=0.005)
+    assert segment_reduce(ones, crow).tolist() == [600]
+    assert segment_reduce(ones, crow, "mean").tolist() == [1]
+    assert float(segment_softmax(ones, crow).float().sum()) == pytest.approx(1, abs=0.005)
+
+
+@pytest.mark.parametrize("other", [torch.bfloat16, torch.float64])
+def test_values_of_another_type_than_the_table_are_taken(other):
+    matrix, x = symmetric_adjacency(undirected(8, 12), 8), torch.randn(8, 4)
+    value = torch.rand(matrix.num_edges).to(other).requires_grad_()
+    out = spmm(matrix, x, value)
+    torch.testing.assert_close(out, spmm(matrix, x, value.float()), rtol=0, atol=0)
+    assert torch.autograd.grad(out.sum(), value)[0].dtype == other
+    torch.testing.assert_close(edge_dot(matrix, x, x.to(other)).float(), edge_dot(matrix, x, x.to(other).float()))
+
+
 def test_a_large_int32_graph_does_not_overflow():
     # 70,000 squared is above 2 ** 31: a single int32 key of row and column would wrap.
     edge_index = torch.tensor([[69_999, 0, 69_998], [69_999, 69_999, 0]], dtype=torch.int32)
@@ -180,6 +202,11 @@ def test_mistakes_are_named():
         SparseMatrix.from_edges(torch.tensor([[0, 1], [0, 2]]), torch.ones(3), shape=3)
     with pytest.raises(InputError, match="cannot multiply a tensor of shape"):
         spmm(SparseMatrix.from_edges(torch.tensor([[0], [0]]), shape=3), torch.ones(4, 2))
+    matrix = SparseMatrix.from_edges(torch.tensor([[0, 1], [0, 2]]), shape=3)
+    with pytest.raises(InputError, match=r"2 entries came with values of shape \(1,\)"):  # torch would read beyond them
+        spmm(matrix, torch.ones(3, 2, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
+    with pytest.raises(InputError, match="needs tables of 3 and 3 rows"):
+        edge_dot(matrix, torch.ones(2, 4), torch.ones(3, 4))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -49,6 +49,19 @@ def test_fused_propagation_equals_mask_then_product_and_its_gradients():
     assert torch.autograd.gradcheck(lambda h, x: cosine_propagation(matrix, h, x), (h, x))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_and_zero_rows(dtype):
+    matrix, x = graph().float(), table(4, 1).detach().float()
+    assert (cosine_mask(matrix, torch.zeros(6, 3, dtype=dtype)) == 0.5).all()
+    h = table(3, 0).detach().to(dtype)
+    exact = cosine_propagation(matrix, h.float(), x)
+    torch.testing.assert_close(cosine_propagation(matrix, h, x), exact)
+    half = cosine_propagation(matrix, h, x.to(dtype))
+    assert half.dtype == dtype
+    torch.testing.assert_close(half.float(), exact, rtol=0.02, atol=0.02)
+    torch.testing.assert_close(adaptive_mask(matrix, h), adaptive_mask(matrix, h.float()).to(dtype), rtol=0, atol=0)
+
+
 def test_opposite_neighbours_leave_a_row_empty_without_nan():
     matrix = SparseMatrix.from_edges(torch.tensor([[0, 1], [1, 0]]), shape=2).double()
     h = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64, requires_grad=True)
