@@ -19,8 +19,11 @@ class Rule(Protocol):
     """A way to divide interactions."""
 
     kind: ClassVar[str]
-    order: ClassVar[Literal["user", "global"] | None]
-    """Whether test lies behind train in time: for each user, for all together, or not at all."""
+
+    @property
+    def order(self) -> Literal["user", "global"] | None:
+        """Whether test lies behind train in time: for each user, for all together, or not at all."""
+        ...
 
     def divide(self, events: Interactions | Released) -> Split:
         """Three parts."""
@@ -40,7 +43,6 @@ class Ratio:
     """
 
     kind: ClassVar[str] = "ratio"
-    order: ClassVar[Literal["user", "global"] | None] = None
 
     train: Rate = 0.8
     """The share of training."""
@@ -58,6 +60,11 @@ class Ratio:
     def __post_init__(self) -> None:
         if abs(self.train + self.valid + self.test - 1) > 1e-6:
             raise InputError(f"train {self.train} + valid {self.valid} + test {self.test} must make 1")
+
+    @property
+    def order(self) -> Literal["user", "global"] | None:
+        """Test lies behind train where the latest are held out."""
+        return self.scope if self.by == "time" else None
 
     def divide(self, events: Interactions | Released) -> Split:
         """Three parts."""
@@ -143,7 +150,9 @@ class GlobalTime:
         if (self.valid_from is None) != (self.test_from is None):
             raise InputError("give both valid_from and test_from, or neither")
         if self.valid_from is not None and self.test_from is not None and self.valid_from >= self.test_from:
-            raise InputError(f"valid_from {self.valid_from:g} must lie before test_from {self.test_from:g}")
+            raise InputError(f"valid_from {self.valid_from:.15g} must lie before test_from {self.test_from:.15g}")
+        if self.valid_from is None and self.valid + self.test >= 1:
+            raise InputError(f"valid {self.valid} + test {self.test} must leave something to train")
 
     def divide(self, events: Interactions | Released) -> Split:
         """Three parts.
@@ -160,13 +169,15 @@ class GlobalTime:
             test_from = sorted_time[min(int(n * (1 - self.test)), n - 1)]
             valid_from = sorted_time[min(int(n * (1 - self.test - self.valid)), n - 1)]
         else:
-            valid_from, test_from = torch.tensor(self.valid_from), torch.tensor(self.test_from)
+            # seconds since 1970 need double precision: float32 knows every 128th
+            time = time.double()
+            valid_from, test_from = torch.tensor([self.valid_from, self.test_from], dtype=torch.float64)
         return cut(events, (time >= valid_from).long() + (time >= test_from).long())
 
     def words(self, events: Interactions | Released) -> str:
         """The rule in words that a table can show."""
         if self.valid_from is not None:
-            return f"by time: valid from {self.valid_from:g}, test from {self.test_from:g}"
+            return f"by time: valid from {self.valid_from:.15g}, test from {self.test_from:.15g}"
         return f"by time: latest {self.test:g} of all events are test, {self.valid:g} before them valid"
 
 

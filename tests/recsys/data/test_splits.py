@@ -138,6 +138,23 @@ def test_moments_may_be_given():
         GlobalTime(valid_from=5, test_from=5)
     with pytest.raises(InputError, match="give both"):
         GlobalTime(valid_from=5)
+    with pytest.raises(InputError, match="must leave something to train"):
+        GlobalTime(valid=0.5, test=0.5)
+
+
+def test_moments_are_kept_to_the_second():
+    now = 1_700_000_000
+    rule = GlobalTime(valid_from=now + 30, test_from=now + 40)
+    events = interactions([(0, now + second) for second in range(60)])
+    assert [len(part) for part in rows_of(rule.divide(events))] == [30, 10, 20]
+    assert "valid from 1700000030, test from 1700000040" in rule.words(events)
+
+
+def test_shares_by_time_let_people_return_to_an_item():
+    events = events_of([0] * 10 + [1] * 10, [0, 1] * 10, list(range(20)))
+    rule = Ratio(by="time")
+    assert (rule.order, Ratio(by="time", scope="global").order, Ratio().order) == ("user", "global", None)
+    assert audit(rule.divide(events), rule.order).repeats == 2
 
 
 def test_released_parts_stay_and_a_missing_valid_part_is_carved_from_train():
