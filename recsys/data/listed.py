@@ -80,7 +80,7 @@ def read_lists(path: Path) -> Rows:
         items.append(values[is_item])
         lines.append(np.repeat(np.flatnonzero(filled) + line, per_line[filled] - 1))
         line += len(per_line)
-    number = np.concatenate(lines)
+    number = np.concatenate([np.zeros(0, dtype=np.int64), *lines])
     if not len(number):
         raise InputError(f"{path}: no line has a user and an item; write 'user item item ...', one user a line")
     frame = pd.DataFrame({"user": np.concatenate(users), "item": np.concatenate(items)})

@@ -38,7 +38,9 @@ class Npz:
             raise InputError(f"path: an npz file holds all parts; give one path, not {', '.join(paths)}")
         path = paths["interactions"]
         arrays = load_npz(path)
-        parts = {part: f"{part}_" for part in PARTS if f"{part}_user" in arrays} or {"interactions": ""}
+        divided = any(f"{part}_user" in arrays for part in PARTS)
+        found = [part for part in PARTS if part != "valid" or "valid_user" in arrays] if divided else ["interactions"]
+        parts = {part: f"{part}_" if divided else "" for part in found}
         for name in (
             "n_users",
             "n_items",
@@ -46,9 +48,11 @@ class Npz:
         ):
             if name not in arrays:
                 raise InputError(f"{path}: has no array {name!r}; it has {', '.join(sorted(arrays))}")
+            if name.startswith("n_") and arrays[name].size != 1:
+                raise InputError(f"{path}: {name} has shape {arrays[name].shape}; write a single number")
         rows = [arrays_to_rows(arrays, prefix, path) for prefix in parts.values()]
         numbered = number_rows(rows, ids="numbers", source=str(path))
-        shape = int(arrays["n_users"]), int(arrays["n_items"])
+        shape = int(arrays["n_users"].item()), int(arrays["n_items"].item())
         sizes = dict(zip(parts, numbered.sizes, strict=True))
         return divide(of_shape(numbered, shape, self.first_id, path), sizes)
 
@@ -95,10 +99,13 @@ def load_npz(path: Path) -> dict[str, Any]:
     """Every array of an npz file; objects are not admitted."""
     demand_content(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        content = np.load(path, allow_pickle=False)
+        if not isinstance(content, np.ndarray):
+            with content as archive:
+                return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot be read as npz ({error}); download or write it again") from error
+    raise InputError(f"{path}: holds a single array (npy), not an archive of named ones; write it with numpy.savez")
 
 
 def arrays_to_rows(arrays: Mapping[str, Any], prefix: str, path: Path) -> Rows:
@@ -129,6 +136,9 @@ def load_matrix(path: Path) -> tuple[Rows, tuple[int, int]]:
 class MatrixState:
     """What a pickled SciPy matrix keeps, without SciPy: the state is data and is never called."""
 
+    by_column: ClassVar[bool] = False
+    """Whether compressed entries stand column after column; a square matrix does not show it."""
+
     def __init__(self, *ignored: Any) -> None:
         self.state: dict[str, Any] = {}
 
@@ -144,10 +154,16 @@ class MatrixState:
         if row is None and "indptr" in self.state:
             pointer, index = np.asarray(self.state["indptr"]), np.asarray(self.state["indices"])
             major = np.repeat(np.arange(len(pointer) - 1), np.diff(pointer))
-            row, column = (major, index) if len(pointer) - 1 == shape[0] else (index, major)
+            row, column = (index, major) if self.by_column else (major, index)
         if not (isinstance(row, np.ndarray) and isinstance(column, np.ndarray) and isinstance(shape, tuple)):
             raise InputError(f"{path}: holds a matrix that is neither COO nor CSR nor CSC; convert it to one of them")
         return row, column, (int(shape[0]), int(shape[1]))
+
+
+class ColumnsState(MatrixState):
+    """The state of a CSC matrix."""
+
+    by_column = True
 
 
 class Admitted(pickle.Unpickler):
@@ -158,7 +174,7 @@ class Admitted(pickle.Unpickler):
         if module.startswith("scipy.sparse") and name in {
             f"{layout}_{kind}" for layout in ("coo", "csr", "csc") for kind in ("matrix", "array")
         }:
-            return MatrixState
+            return ColumnsState if name.startswith("csc") else MatrixState
         admitted = {
             ("numpy", "ndarray"): np.ndarray,
             ("numpy", "dtype"): np.dtype,

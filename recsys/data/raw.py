@@ -101,6 +101,9 @@ def name_ids(column: "pd.Series[Any]", role: str, place: Place) -> tuple[Tensor,
     codes, uniques = pd.factorize(column)
     refuse_rows(codes < 0, place, f"the {role} id is missing (empty, NA or NaN); fill it in or delete the row")
     names = pd.Index(uniques).astype(str)
+    if not names.is_unique:  # 1 and "1" in one column are one name
+        merged, names = pd.factorize(names)
+        codes = merged[codes]
     by_name = names.to_numpy(dtype=str)
     if bool(names.str.fullmatch(r"[+-]?\d+").all()):
         refuse_rows(
@@ -160,6 +163,7 @@ def whole_numbers(column: "pd.Series[Any]", role: str, place: Place) -> "pd.Seri
 
 def measurements(column: "pd.Series[Any]", name: str, place: Place) -> Tensor:
     """A time (int64 or float64; dates become seconds since 1970) or a value (float64)."""
+    column = dated(column, place) if name == "time" else column
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         refuse_rows(column.isna().to_numpy(), place, f"the {name} is missing; fill it in or delete the row")
         nanoseconds = pd.DatetimeIndex(column).as_unit("ns").asi8
@@ -175,6 +179,20 @@ def measurements(column: "pd.Series[Any]", name: str, place: Place) -> Tensor:
         )
         return torch.from_numpy(values.copy())
     return torch.from_numpy(values.astype(np.int64))
+
+
+def dated(column: "pd.Series[Any]", place: Place) -> "pd.Series[Any]":
+    """A column of dates that are written out (2020-12-31 23:59:59, as ISO 8601 has it) as dates; others as they are."""
+    if pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_datetime64_any_dtype(column.dtype):
+        return column
+    words = column.astype(object)
+    dates = pd.to_datetime(words, format="ISO8601", errors="coerce", utc=True)
+    if pd.to_numeric(words, "coerce").notna().any() or not dates.notna().any():
+        return column
+    refuse_rows(
+        dates.isna().to_numpy(), place, "the time {value} is no date such as 2020-12-31; mend or delete the row", column
+    )
+    return dates
 
 
 def refuse_rows(

@@ -100,7 +100,7 @@ def read_attributes(path: Path, wanted: Mapping[str, str]) -> dict[str, Words]:
     """
     header = [cell.partition(":") for cell in first_row(path, "\t")]
     names = tuple(name for name, _, _ in header)
-    frame = read_cells(path, "\t", names, dict.fromkeys(names, str), skip=1)
+    frame = read_cells(path, "\t", names, dict.fromkeys(names, str), headed=True)
     ids = frame[names[0]].astype(str)
     if ids.duplicated().any():
         raise InputError(f"{path}: the id {ids[ids.duplicated()].iloc[0]!r} occurs twice; ids must be unique")
@@ -193,7 +193,7 @@ def read_text(
         if header.count(name) > 1:
             raise InputError(f"{path}: the column {name!r} occurs {header.count(name)} times; rename all but one")
     types = {name: "category" for name in header if name not in (wanted.get("time"), wanted.get("value"))}
-    frame = read_cells(path, separator, header, types, skip=int(columns is None), encoding=encoding, quoted=quoted)
+    frame = read_cells(path, separator, header, types, headed=columns is None, encoding=encoding, quoted=quoted)
     if frame.empty:
         raise InputError(f"{path}: has a header but no rows; give at least one interaction")
     return Rows(columns_of(frame, wanted, str(path)), lambda row: f"{path}, row {row + 1}")
@@ -205,7 +205,7 @@ def read_cells(
     header: tuple[str, ...],
     types: Mapping[Any, Any],
     *,
-    skip: int,
+    headed: bool,
     encoding: str = "utf-8",
     quoted: bool = False,
 ) -> pd.DataFrame:
@@ -222,9 +222,8 @@ def read_cells(
             frame = pd.read_csv(
                 path,
                 sep=separator[0] if width > 1 else separator,
-                header=None,
+                header=0 if headed else None,  # counts lines as `first_row` does, without blank ones
                 names=names,
-                skiprows=skip,
                 dtype=types,
                 encoding=encoding,
                 quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,

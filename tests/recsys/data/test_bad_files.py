@@ -1,12 +1,24 @@
 """Every file that cannot be used ends in one sentence that names it, the row, and how to mend it."""
 
 import gzip
+import io
 
 import numpy as np
 import pytest
 
 from graphcl.errors import InputError
 from recsys.data.catalog import load_split
+
+
+def npy():
+    np.save(file := io.BytesIO(), np.arange(3))
+    return file.getvalue()
+
+
+def npz(**arrays):
+    np.savez(file := io.BytesIO(), **arrays)
+    return file.getvalue()
+
 
 FILES = {
     # name: (bytes, reader, what the sentence must say)
@@ -65,6 +77,10 @@ FILES = {
     "huger.txt": (b"0 1\n1 " + b"9" * 30, {"kind": "s3rec_text"}, r"huger\.txt, line 2: the id 9{30} is too large"),
     "users.txt": (b"0\n1\n", {"kind": "lightgcn_text"}, r"users\.txt: no line has a user and an item"),
     "cut.txt.gz": (gzip.compress(b"0 1 2\n" * 50)[:-9], {"kind": "s3rec_text"}, r"cut\.txt\.gz: cannot be read to"),
+    "nothing.gz": (gzip.compress(b""), {"kind": "lightgcn_text"}, r"nothing\.gz: no line has a user and an item"),
+    "array.npz": (npy(), {"kind": "npz"}, r"array\.npz: holds a single array \(npy\)"),
+    "train.npz": (npz(train_user=[0, 1], train_item=[0, 1], n_users=2, n_items=2), {"kind": "npz"}, r"no array 'test"),
+    "sizes.npz": (npz(user=[0, 1], item=[0, 1], n_users=[2, 2], n_items=2), {"kind": "npz"}, r"n_users has shape"),
     "not.npz": (b"PK\x03\x04 nothing", {"kind": "npz"}, r"not\.npz: cannot be read as npz"),
     "not.pkl": (b"\x80\x04 nothing", {"kind": "scipy_pickle"}, r"not\.pkl: cannot be read as a pickled matrix"),
     "one_user.csv": (

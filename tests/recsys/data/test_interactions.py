@@ -161,3 +161,9 @@ def test_parts_of_other_data_are_not_joined():
     assert len(small + small) == 2
     with pytest.raises(InputError, match="number different users or items"):
         _ = small + large
+
+
+def test_a_number_and_its_digits_are_one_name():
+    frame = pd.DataFrame({"user": [1, "1", 2], "item": [5, 6, 5]}, dtype=object)
+    events = Interactions.from_dataframe(frame)
+    assert (events.user.tolist(), events.user_ids) == ([0, 0, 1], ("1", "2"))

@@ -201,6 +201,29 @@ def test_pickled_matrices_of_every_protocol_and_layout(tmp_path, protocol, layou
         assert made.train.user.tolist() == [2, 0, 0]
 
 
+def test_a_square_matrix_by_columns_is_not_turned_over(tmp_path):
+    matrix = sp.csc_matrix(([1, 1], ([0, 2], [1, 1])), shape=(3, 3))
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps(matrix))
+    made = read("scipy_pickle", tmp_path / "m.pkl")
+    assert (made.user.tolist(), made.item.tolist()) == ([0, 2], [1, 1])
+
+
+def test_blank_lines_before_the_header_are_no_rows(tmp_path):
+    (tmp_path / "d.csv").write_text("\n\nuser,item\n1,2\n\n3,4\n")
+    made = read("table", tmp_path / "d.csv")
+    assert (made.user_ids, made.item_ids) == (("1", "3"), ("2", "4"))
+
+
+def test_times_may_be_written_as_dates(tmp_path):
+    (tmp_path / "d.csv").write_text(
+        "user,item,time\n1,2,1970-01-02\n1,3,1970-01-01 00:00:07\n1,4,1970-01-01T00:00:09Z\n"
+    )
+    assert read("table", tmp_path / "d.csv", time="time").time.tolist() == [86400, 7, 9]
+    (tmp_path / "d.csv").write_text("user,item,time\n1,2,1970-01-02\n1,3,soon\n")
+    with pytest.raises(InputError, match=r"d\.csv, row 2: the time 'soon' is no date such as 2020-12-31"):
+        read("table", tmp_path / "d.csv", time="time")
+
+
 def test_a_matrix_pickled_by_old_scipy_is_read(tmp_path):
     # SciPy before 1.13 kept row and col, in the module scipy.sparse.coo; NumPy 1.x calls numpy.core
     matrix = TRAIN.copy()
