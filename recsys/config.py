@@ -23,12 +23,23 @@ class ConfigError(InputError):
 
 
 class Loader(yaml.SafeLoader):
-    """YAML whose numbers may be written `1e-3` (YAML 1.1 would read a string)."""
+    """YAML whose numbers may be written `1e-3` (YAML 1.1 would read a string), and where no key stands twice."""
 
     yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping; PyYAML would keep the last of two equal keys without a word."""
+        known: set[str] = set()
+        for key, _ in node.value:
+            if key.value in known and isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice in one block; keep one of them", key.start_mark
+                )
+            known |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
+        return super().construct_mapping(node, deep)
 
 
 Loader.add_implicit_resolver(
@@ -84,7 +95,10 @@ def override(tree: dict[str, Any], assignments: Iterable[str], homes: Mapping[st
             parents = [home for home, keys in homes.items() if key in keys][:1]
         node = tree
         for parent in parents:
-            node = node.setdefault(parent, {})
+            inner = node.get(parent)
+            # `model: simgcl` is short for {kind: simgcl}, an empty block is one without keys
+            node[parent] = {} if inner is None else {"kind": inner} if isinstance(inner, str) else inner
+            node = node[parent]
             if not isinstance(node, dict):
                 raise ConfigError(f"{dotted}: {parent!r} is not a block of keys")
         node[key] = parse_yaml(text, assignment)
@@ -158,7 +172,7 @@ def convert(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
     if options and (value is not None or type(None) not in get_args(hint)):
         return choose({kind_of(option): option for option in options}, value, where, problems)
     origin, arguments = get_origin(hint), get_args(hint)
-    if origin is tuple and dataclasses_of(arguments[0]) and isinstance(value, Sequence):
+    if origin is tuple and dataclasses_of(arguments[0]) and isinstance(value, list | tuple):
         return tuple(convert(arguments[0], part, f"{where}[{row}]", problems) for row, part in enumerate(value))
     of_parts = inspect.isclass(origin) and issubclass(origin, Mapping) and dataclasses_of(arguments[1])
     if of_parts and isinstance(value, Mapping):

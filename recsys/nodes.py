@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -59,7 +60,7 @@ class NodeExperiment:
         Raises:
             ConfigError: every mistake, a line each.
         """
-        tree = read(source) if isinstance(source, Path) else dict(source)
+        tree = read(source) if isinstance(source, Path) else deepcopy(dict(source))
         block = tree.get("model")
         model = EMBEDDERS.get(kind_in(block))
         homes = {"training": [f.name for f in fields(Training)], "probe": [f.name for f in fields(Probe)]}
@@ -69,8 +70,9 @@ class NodeExperiment:
         table = {name: embedder.Config for name, embedder in EMBEDDERS.items()}
         config = choose(table, tree.pop("model", {}), "model", problems)
         trainer = tree.pop("training", None) or {}
-        suggested = model.suggested if model else {}
-        training = construct(Training, {**suggested, **trainer}, "training", problems)
+        if model is not None and isinstance(trainer, Mapping):
+            trainer = {**model.suggested, **trainer}
+        training = construct(Training, trainer, "training", problems)
         known = [f.name for f in fields(NodeSettings)]
         for key in [key for key in tree if key not in known]:
             del tree[key]
@@ -107,7 +109,7 @@ class NodeRun:
 
 
 def train_embedder(
-    source: Path | Mapping[str, Any] | NodeExperiment,
+    source: str | Path | Mapping[str, Any] | NodeExperiment,
     overrides: Iterable[str] = (),
     *,
     graph: HeteroData | None = None,
@@ -131,7 +133,9 @@ def train_embedder(
         InputError: the configuration, the graph or the folder is at fault.
         NotFiniteError: a loss or gradient is not finite.
     """
-    experiment = source if isinstance(source, NodeExperiment) else NodeExperiment.load(source, overrides)
+    if not isinstance(source, NodeExperiment):
+        source = NodeExperiment.load(Path(source) if isinstance(source, str) else source, overrides)
+    experiment = source
     settings = experiment.settings
     data = settings.graph.load(data_home()) if graph is None else graph
     store = data[data.target_type]

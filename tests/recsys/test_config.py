@@ -108,6 +108,12 @@ def test_overrides_find_their_block():
         override(tree, ["seed.x=1"], {})
 
 
+def test_overrides_go_into_blocks_that_are_short_or_empty():
+    tree = {"model": "x", "training": None}
+    override(tree, ["size=4", "epochs=5"], {"model": ["size"], "training": ["epochs"]})
+    assert tree == {"model": {"kind": "x", "size": 4}, "training": {"epochs": 5}}
+
+
 def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "config.yaml").write_text("a: 1\n")
     with pytest.raises(ConfigError, match=r"no such file; did you mean 'config.yaml'\?"):
@@ -134,3 +140,19 @@ def test_suggestions():
     assert suggest("icrec", ["icsrec", "sgl"]) == "; did you mean 'icsrec'?"
     assert suggest("zzz", ["b", "a"]) == "; known: a, b"
     assert kind_of(Linear) == "linear" and kind_of(type("LeaveOneOut", (), {})) == "leave_one_out"
+
+
+def test_a_key_that_stands_twice_is_refused():
+    with pytest.raises(ConfigError, match=r"here, line 3: .*'epochs' stands twice in one block"):
+        parse_yaml("training:\n  epochs: 5\n  epochs: 50\n", "here")
+    assert parse_yaml("a: &x {k: 1}\nb: {<<: *x, k: 2}\n", "here") == {"a": {"k": 1}, "b": {"k": 2}}
+
+
+def test_a_word_in_the_place_of_a_list_of_blocks_is_one_mistake():
+    @dataclass(frozen=True)
+    class Chain:
+        steps: tuple[Constant | Linear, ...]
+
+    with pytest.raises(ConfigError) as caught:
+        build(Chain, {"steps": "constant"}, "here")
+    assert len(str(caught.value).splitlines()) == 1

@@ -49,6 +49,17 @@ def test_it_trains_probes_and_keeps_the_vectors(graph, tmp_path):
     assert again.folder == run.folder and torch.equal(again.embedding, run.embedding)
 
 
+def test_a_path_may_be_a_string_and_a_tree_stays_as_it_was(graph, tmp_path):
+    tree = {**CONFIG, "output": str(tmp_path), "training": {"epochs": 1}}
+    (tmp_path / "meow.yaml").write_text(yaml.safe_dump(tree))
+    run = train_embedder(str(tmp_path / "meow.yaml"), ["epochs=2"], graph=graph)
+    assert len(files.MetricsFile(run.folder).read()) == 2
+    NodeExperiment.load(tree, ["epochs=2"])
+    assert tree["training"] == {"epochs": 1}
+    with pytest.raises(InputError, match="training: must be a block of keys"):
+        NodeExperiment.load({**CONFIG, "training": "fast"})
+
+
 def test_mistakes_are_named_together():
     tree = {**CONFIG, "model": {"kind": "meow", "temprature": 1}, "prob": {}, "training": {"epochs": 0}}
     with pytest.raises(InputError) as caught:
