@@ -37,6 +37,8 @@ def tune(
     """
     if kind_in(read(config).get("model")) in EMBEDDERS:
         raise InputError(f"{config}: 'recsys tune' searches for recommenders; this configures an embedder of nodes")
+    if not budget > 0:
+        raise InputError(f"--budget: {budget:g} seconds leave no time for a trial; give more than 0")
     experiment = Experiment.load(config, overrides or ())
     chosen = USUAL if space is None else space_of(read(space))
     if space is not None:
@@ -66,7 +68,7 @@ def in_words(trial: Mapping[str, Any]) -> str:
 
 
 def show(done: list[dict[str, Any]], monitor: str) -> None:
-    """The trials as a table, best first; those that diverged are counted below."""
+    """The trials as a table, best first; those that failed are counted below."""
     ended = sorted((trial for trial in done if trial["value"] is not None), key=lambda trial: -trial["value"])
     names = list(dict.fromkeys(key for trial in ended for key in trial["keys"]))
     table = Table("trial", f"valid {monitor}", *names, "epochs", "seconds", title=f"{len(done)} trials")
@@ -76,7 +78,7 @@ def show(done: list[dict[str, Any]], monitor: str) -> None:
         table.add_row(*row, style="bold" if trial is ended[0] else None)
     console.print(table)
     if len(ended) < len(done):
-        console.print(f"In {len(done) - len(ended)} trials a loss or gradient was not finite.")
+        console.print(f"{len(done) - len(ended)} trials failed; trials.jsonl says why.")
 
 
 def short(value: Any) -> str:

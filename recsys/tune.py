@@ -130,7 +130,7 @@ def refuse_misfits(space: Space, experiment: Experiment) -> None:
     Raises:
         ConfigError: every key that the model and its training lack, and every end or value that they do not admit.
     """
-    known = {f"{block}.{key}" for block, keys in homes(experiment.tree()).items() for key in keys}
+    known = {f"{block}.{key}" for block in ("model", "training") for key in homes(experiment.tree())[block]}
     problems = []
     for key, choice in space.items():
         places = [name for name in known if key in (name, name.partition(".")[2])]
@@ -164,7 +164,7 @@ def search(
     progress: wraps the batches of each epoch.
 
     Raises:
-        InputError: the space does not fit the model, or `folder` holds another search.
+        InputError: the space or the data does not fit the model, or `folder` holds another search.
     """
     space = applicable(space, experiment)
     done = claim(folder, experiment, space)
@@ -245,19 +245,19 @@ def distribution(choice: Any) -> "BaseDistribution":
 def attempt(
     experiment: Experiment, keys: Mapping[str, Any], data: Split, folder: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Train with `keys`; what validation says. The value is None where the model refuses the keys together, which a
-    search key by key cannot know, or where the loss is not finite.
-    """
+    """Train with `keys`; what validation says: None where model or data refuse them, or a loss is not finite."""
     folder.mkdir(exist_ok=True)
     started = time.perf_counter()
     try:
         tried = with_keys(experiment, keys)
-        outcome = tried.fit(tried.build(data.train), data, folder=folder, resume=True, progress=progress)
-        result: dict[str, Any] = {
-            "value": outcome.best_value,
-            "best_epoch": outcome.best_epoch,
-            "epochs": outcome.last_epoch + 1,
-        }
+        try:
+            model = tried.build(data.train)
+            model.sampler()
+        except InputError as error:
+            raise ConfigError(str(error)) if keys else error from error
+        outcome = tried.fit(model, data, folder=folder, resume=True, progress=progress)
+        result: dict[str, Any] = {"value": outcome.best_value, "best_epoch": outcome.best_epoch}
+        result["epochs"] = outcome.last_epoch + 1
     except (ConfigError, NotFiniteError) as error:
         result = {"value": None, "failure": str(error)}
     rmtree(folder)
@@ -280,11 +280,11 @@ def summary(done: list[dict[str, Any]], experiment: Experiment) -> Found:
     """The best trial and what was spent to find it.
 
     Raises:
-        InputError: no trial ended with a finite loss.
+        InputError: all trials failed.
     """
     ended = [trial for trial in done if trial["value"] is not None]
     if not ended:
-        raise InputError("search: in no trial was the loss finite; narrow the space, above all the learning rate")
+        raise InputError(f"search: every trial failed, the last one so: {done[-1]['failure']}")
     best = max(ended, key=lambda trial: trial["value"])
     blocks: dict[str, dict[str, Any]] = {"model": {}, "training": {}}
     for key, value in best["keys"].items():

@@ -83,6 +83,26 @@ def test_a_trial_that_diverges_is_kept_and_never_the_best(tmp_path, experiment, 
     assert summary(done, experiment).best == 0
 
 
+def test_a_trial_that_the_data_refuses_is_kept(tmp_path, world):
+    tree = {"model": {"kind": "icsrec", "n_intents": 2, "embedding_size": 8}, "training": {"epochs": 1}}
+    sequential = Experiment.load({**tree, "device": "cpu"})
+    done = search(sequential, {"n_intents": (10**6,)}, tmp_path / "some", trials=2, split=world)
+    assert done[0]["value"] is not None and "choose fewer intents" in done[1]["failure"]
+    with pytest.raises(InputError, match="choose fewer intents"):
+        search(
+            Experiment.load({"model": {"kind": "icsrec"}}),
+            {"n_layers": (1, 2)},
+            tmp_path / "none",
+            trials=1,
+            split=world,
+        )
+
+
+def test_the_evaluation_is_not_searched(experiment):
+    with pytest.raises(InputError, match=r"search\.mask_history: unknown key"):
+        refuse_misfits({"mask_history": (True, False)}, experiment)
+
+
 def test_a_folder_belongs_to_one_search(tmp_path, experiment, world):
     search(experiment, SPACE, tmp_path, trials=1, split=world)
     with pytest.raises(InputError, match="another configuration or space; name another folder"):
@@ -124,6 +144,8 @@ def test_the_command(tmp_path, command, config):
     space.write_text("learning_rat: [0.1]")
     status, _, err = command(*arguments)
     assert status == 1 and "did you mean 'learning_rate'?" in err and "Traceback" not in err
+    status, _, err = command("tune", config, "--budget", 0)
+    assert status == 1 and "--budget: 0 seconds leave no time for a trial" in err
 
 
 def test_keys_that_a_model_refuses_together_are_a_failed_trial(tmp_path, world):
