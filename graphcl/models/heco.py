@@ -19,11 +19,11 @@ from graphcl.errors import InputError
 from graphcl.models.base import Embedder, NodeBatch, NodeSampler
 from graphcl.models.blocks import sparse_matrix, take_rows
 from graphcl.models.features import Features
-from graphcl.models.metapath_views import target_of
+from graphcl.models.metapath_views import check_type_names, paths_of, target_of
 from graphcl.objectives import Edges, InfoNCE
 from graphcl.ops import SparseMatrix, segment_softmax, spmm
 from graphcl.ranges import Count, Dropout, Positive, Rate
-from graphcl.views.metapath import MetaPath, Step, path_counts, step_matrix
+from graphcl.views.metapath import Step, path_counts, step_matrix
 from graphcl.views.pathsim import pair_hash
 
 
@@ -70,10 +70,9 @@ class HeCo(Embedder):
     def __init__(self, data: HeteroData, config: Config) -> None:
         super().__init__(data, config)
         self.config = config
+        check_type_names(data)
         self.target = target_of(data)
-        counts = [path_counts(data, MetaPath.parse(text, data)) for text in config.metapaths]
-        if not counts:
-            raise InputError(f"metapaths: name at least one path from {self.target!r} back to it.")
+        counts = [path_counts(data, path) for path in paths_of(data, config.metapaths)]
         self.num_nodes: int = data[self.target].num_nodes
         self.graphs = nn.ModuleList(sparse_matrix(symmetric(count)) for count in counts)  # type: ignore[assignment]
         self.schema = nn.ModuleDict(neighbors(data, self.target))  # type: ignore[assignment]
@@ -155,16 +154,19 @@ class NeighborAttention(nn.Module):
 
 
 def neighbors(data: HeteroData, target: str) -> dict[str, SparseMatrix]:
-    """Per type that an edge joins to the target: who is joined, [N, M]."""
-    found = {}
+    """Per type that an edge joins to the target: who is joined, by whatever relation, [N, M] of ones."""
+    found: dict[str, sp.csr_matrix] = {}
     for edge_type in data.edge_types:
         source, _, destination = edge_type
         if target in (source, destination) and source != destination:
             name = destination if source == target else source
-            found[name] = sparse_matrix(step_matrix(data, Step(edge_type, backwards=destination == target)))
+            step = step_matrix(data, Step(edge_type, backwards=destination == target))
+            found[name] = found[name] + step if name in found else step
     if not found:
         raise InputError(f"HeCo: no edge joins the target type {target!r} to another type.")
-    return found
+    for joined in found.values():
+        joined.data[:] = 1.0
+    return {name: sparse_matrix(joined) for name, joined in found.items()}
 
 
 def symmetric(counts: sp.csr_matrix) -> sp.csr_matrix:

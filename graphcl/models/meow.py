@@ -9,6 +9,7 @@ from torch_geometric.data import HeteroData
 
 from graphcl.cluster import Clusters, concentrations, kmeans
 from graphcl.encoders.heads import UnitHead
+from graphcl.errors import InputError
 from graphcl.models.base import NodeBatch
 from graphcl.models.metapath import MetaPathEmbedder
 from graphcl.objectives import ProtoNCE, WeightedInfoNCE, dot
@@ -42,10 +43,15 @@ class MEOW(MetaPathEmbedder):
 
     def __init__(self, data: HeteroData, config: Config) -> None:
         super().__init__(data, config)
+        if not config.n_clusters:
+            raise InputError("n_clusters: name the number of clusters of at least one clustering, such as [100, 300].")
         self.project = UnitHead(config.embedding_size)
         self.info = WeightedInfoNCE(config.temperature, similarity=dot)
         self.proto = ProtoNCE(balanced=True, similarity=dot)
-        self._centroids: list[Tensor | None] = [None] * len(config.n_clusters)
+        # Buffers, so that a resumed training starts its k-means where the last epoch ended; NaN before the first.
+        for number, n_clusters in enumerate(config.n_clusters if config.warm_start else ()):
+            unknown = torch.full((min(n_clusters, self.inputs.num_nodes), config.embedding_size), torch.nan)
+            self.register_buffer(f"centroids_{number}", unknown)
 
     def forward(self, batch: NodeBatch, phase: str) -> dict[str, Tensor]:
         """`info`: coarse against fine; `proto`: coarse against the prototypes of fine."""
@@ -75,15 +81,19 @@ class MEOW(MetaPathEmbedder):
     def cluster(self, v: Tensor) -> list[Clusters]:
         """M clusterings of the fine view [B, d]; never more clusters than nodes."""
         found = []
-        for number, (n_clusters, init) in enumerate(zip(self.config.n_clusters, self._centroids, strict=True)):
+        for number, n_clusters in enumerate(self.config.n_clusters):
+            last = self.get_buffer(f"centroids_{number}") if self.config.warm_start else None
+            if last is not None and len(last) > len(v):
+                last = None  # a batch of fewer nodes than clusters goes its own way
             clusters = kmeans(
                 v,
                 min(n_clusters, len(v)),
                 generator=self.generator,
-                init=init if self.config.warm_start and init is not None and len(init) <= len(v) else None,
+                init=None if last is None or last.isnan().any() else last,
                 max_iter=self.config.max_iter,
                 metric="inner",
             )
-            self._centroids[number] = clusters.centroids
+            if last is not None:
+                last.copy_(clusters.centroids)
             found.append(clusters)
         return found

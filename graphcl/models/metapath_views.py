@@ -55,9 +55,11 @@ class MetaPathViews(nn.Module):
         super().__init__()
         self.target = target_of(data)
         self.num_nodes: int = data[self.target].num_nodes
-        paths = [_parse(text, data, self.target) for text in settings.metapaths]
-        if not paths:
-            raise InputError(f"metapaths: name at least one path from {self.target!r} back to it.")
+        check_type_names(data)
+        paths = paths_of(data, settings.metapaths)
+        for path in paths:
+            if len(path.steps) < 2:
+                raise InputError(f"metapaths: {path.text!r} meets nothing on its way; it needs at least two steps.")
         limits = _per_path("n_neighbors", settings.n_neighbors, paths)
         rates = _per_path("edge_mask", settings.edge_mask, paths)
 
@@ -90,13 +92,26 @@ def target_of(data: HeteroData) -> str:
     raise InputError(f"Set data.target_type to the node type to embed, one of {', '.join(data.node_types)}.")
 
 
-def _parse(text: str, data: HeteroData, target: str) -> MetaPath:
-    path = MetaPath.parse(text, data)
-    if (path.types[0], path.types[-1]) != (target, target):
-        raise InputError(f"metapaths: {text!r} must begin and end with the target type {target!r}.")
-    if len(path.steps) < 2:
-        raise InputError(f"metapaths: {text!r} meets nothing on its way; it needs at least two steps.")
-    return path
+def paths_of(data: HeteroData, metapaths: Sequence[str]) -> list[MetaPath]:
+    """The paths of a configuration, each from the target type back to it."""
+    target = target_of(data)
+    if not metapaths:
+        raise InputError(f"metapaths: name at least one path from {target!r} back to it.")
+    paths = [MetaPath.parse(text, data) for text in metapaths]
+    for path in paths:
+        if (path.types[0], path.types[-1]) != (target, target):
+            raise InputError(f"metapaths: {path.text!r} must begin and end with the target type {target!r}.")
+    return paths
+
+
+def check_type_names(data: HeteroData) -> None:
+    """Raise `InputError` where a node type cannot name a part of an `nn.ModuleDict`, such as "items" or "a.b"."""
+    taken = nn.ModuleDict()
+    for name in data.node_types:
+        if "." in name or hasattr(taken, name):
+            raise InputError(
+                f"The node type {name!r} has a name that torch keeps for itself; give it another one (graph.names)."
+            )
 
 
 def _per_path(key: str, given: tuple[Any, ...], paths: list[MetaPath]) -> tuple[Any, ...]:

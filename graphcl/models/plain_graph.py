@@ -5,11 +5,10 @@ from torch import Tensor, nn
 from torch_geometric.data import Data, HeteroData
 
 from graphcl.data.hetero import scipy_features
-from graphcl.errors import InputError
 from graphcl.models.features import Features
-from graphcl.models.metapath_views import target_of
+from graphcl.models.metapath_views import paths_of, target_of
 from graphcl.ops import SparseMatrix, normalize
-from graphcl.views.metapath import MetaPath, path_counts
+from graphcl.views.metapath import path_counts
 from graphcl.views.pathsim import most_similar
 
 
@@ -25,7 +24,7 @@ class PlainGraph(nn.Module):
             self.features = Features(scipy_features(data, target), self.num_nodes)
         else:
             self.num_nodes = int(data.num_nodes or 0)
-            edge_index = data.edge_index
+            edge_index = data.edge_index.long()  # the keys below would overflow int32
             self.features = Features(None if data.x is None else data.x.numpy(), self.num_nodes)
         edge_index = torch.cat([edge_index, edge_index.flip(0)], 1)
         keys = (edge_index[0] * self.num_nodes + edge_index[1])[edge_index[0] != edge_index[1]].unique()
@@ -44,10 +43,8 @@ class PlainGraph(nn.Module):
 
 def joined_by(data: HeteroData, metapaths: tuple[str, ...], n_neighbors: int) -> Tensor:
     """[2, E] the pairs of target nodes that any of the paths joins; each node picks its most similar ones."""
-    if not metapaths:
-        raise InputError("metapaths: a graph of several node types needs at least one path to join its target nodes.")
     found = []
-    for text in metapaths:
-        kept = most_similar(path_counts(data, MetaPath.parse(text, data)), n_neighbors or None).tocoo()
+    for path in paths_of(data, metapaths):
+        kept = most_similar(path_counts(data, path), n_neighbors or None).tocoo()
         found.append(torch.stack([torch.from_numpy(kept.row).long(), torch.from_numpy(kept.col).long()]))
     return torch.cat(found, 1)

@@ -11,7 +11,7 @@ from torch_geometric.data import Data, HeteroData
 from graphcl.errors import InputError
 from graphcl.models import DGI, GRACE, HeCo
 from graphcl.models.base import NodeBatch
-from graphcl.models.heco import most_joined
+from graphcl.models.heco import most_joined, neighbors
 from graphcl.training.loop import Training, fit
 from graphcl.views.metapath import MetaPath, path_counts
 
@@ -88,6 +88,37 @@ def test_several_types_need_a_path() -> None:
         GRACE(world(), GRACE.Config())
     with pytest.raises(InputError, match="at least one path"):
         HeCo(world(), HeCo.Config(metapaths=()))
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("path", ["paper-author-paper", "author-paper"])
+def test_paths_must_lead_from_the_target_back_to_it(name: str, path: str) -> None:
+    kind, config = MODELS[name]
+    with pytest.raises(InputError, match="begin and end with the target type 'author'"):
+        kind(world(), replace(config, metapaths=(path,)))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_bf16_trains(name: str) -> None:
+    kind, config = MODELS[name]
+    model = kind(world(), config)
+    fit(model, Training(epochs=1, precision="bf16"), seed=0)
+    assert torch.isfinite(model.embed()).all()
+
+
+def test_all_relations_to_a_type_make_its_neighbours() -> None:
+    data = world()
+    before = neighbors(data, "author")["venue"].dense()
+    data["venue", "hosts", "author"].edge_index = torch.tensor([[0, 1], [0, 0]])  # the first is known already
+    after = neighbors(data, "author")["venue"].dense()
+    before[0, 1] = 1
+    assert torch.equal(after, before)
+
+
+def test_a_large_int32_graph_does_not_overflow() -> None:
+    edge_index = torch.tensor([[69_999], [69_998]], dtype=torch.int32)
+    graph = GRACE(Data(x=torch.ones(70_000, 1), edge_index=edge_index), GRACE.Config(embedding_size=1)).graph
+    assert graph.matrix.num_edges == 70_002
 
 
 def test_positives_are_the_node_itself_and_those_joined_by_the_most_paths() -> None:

@@ -127,6 +127,34 @@ def test_more_clusters_than_nodes_become_as_many_as_nodes() -> None:
     assert all(torch.isfinite(loss) for loss in model(everybody(model), "all").values())
 
 
+def test_a_small_batch_does_not_shrink_the_clusterings_that_follow() -> None:
+    model = meow(world(), n_clusters=(6,), warm_start=True)
+    v = torch.randn(24, 8, generator=torch.Generator().manual_seed(0))
+    assert [len(model.cluster(v[:size])[0].centroids) for size in (24, 3, 24)] == [6, 3, 6]
+
+
+def test_warm_clusterings_survive_a_checkpoint(tmp_path: Path) -> None:
+    def losses(*epochs: int, folder: Path | None = None) -> list[dict[str, float]]:
+        found: list[dict[str, float]] = []
+        for last in epochs:
+            model = meow(world(), n_clusters=(6,), warm_start=True)
+            log = lambda record: found.append(record["losses"])  # noqa: E731
+            fit(model, Training(epochs=last), seed=0, folder=folder, resume=True, log=log)
+        return found
+
+    assert losses(2, 4, folder=tmp_path) == losses(4)
+
+
+@pytest.mark.parametrize("name", ["items", "type", "a.b"])
+def test_names_that_torch_keeps_for_itself_are_refused(name: str) -> None:
+    data = HeteroData()
+    data["author"].num_nodes, data[name].num_nodes = 2, 2
+    data["author", "to", name].edge_index = torch.tensor([[0, 1], [0, 1]])
+    data.target_type = "author"
+    with pytest.raises(InputError, match="keeps for itself"):
+        meow(data, metapaths=(f"author-{name}-author",))
+
+
 def test_a_disconnected_graph_and_missing_labels_train() -> None:
     data = world()
     del data["author"].y
@@ -150,6 +178,7 @@ def test_types_without_features_are_told_apart_by_number() -> None:
     [
         ({"metapaths": ()}, "at least one path"),
         ({"metapaths": ("paper-author-paper",)}, "begin and end with the target type 'author'"),
+        ({"n_clusters": ()}, "at least one clustering"),
         ({"n_neighbors": (1, 2, 3)}, "n_neighbors: give one value, or one for each of the 2"),
         ({"metapaths": ("author-paper-author", "author-venue-author")}, "no edge type joins them"),
     ],
