@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Literal, TypedDict
+from difflib import get_close_matches
+from typing import Literal, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from graphcl.ops import full_precision
 
 Numerator = Literal["mean", "lse", "each"]
 Detached = Literal["anchors", "candidates", "positive_weight"]
+Incomplete = Literal["skip", "error"]
 Reduction = Literal["mean", "sum", "none"]
 
 _ROWS = {"mean": MeanPositive, "lse": SumPositive, "each": EachPositive}
@@ -36,7 +38,7 @@ class Options(TypedDict, total=False):
     probability_floor: float
     direction_weight: float
     detach: Collection[Detached]
-    incomplete: Literal["skip", "error"]
+    incomplete: Incomplete
     reduction: Reduction
     tile: Tile | str | None
 
@@ -74,7 +76,7 @@ class Contrast(nn.Module):
         probability_floor: float = 0.0,
         direction_weight: float = 1.0,
         detach: Collection[Detached] = (),
-        incomplete: Literal["skip", "error"] = "skip",
+        incomplete: Incomplete = "skip",
         reduction: Reduction = "mean",
         tile: Tile | str | None = "auto",
     ) -> None:
@@ -85,6 +87,15 @@ class Contrast(nn.Module):
             raise InputError(f"direction_weight is a share between 0 and 1, not {direction_weight}.")
         if direction_weight < 1 and pairing is not across:
             raise InputError("direction_weight weighs the two directions of pairing=across; other pairings have one.")
+        if probability_floor < 0:
+            raise InputError(f"probability_floor must not be negative, got {probability_floor}.")
+        for name, given, known in (
+            ("numerator", [numerator], Numerator),
+            ("detach", detach, Detached),
+            ("incomplete", [incomplete], Incomplete),
+            ("reduction", [reduction], Reduction),
+        ):
+            _check_words(name, given, get_args(known))
         self.temperature = temperature
         self.similarity = similarity
         self.pairing = pairing
@@ -264,3 +275,10 @@ def _log_weight(candidate_weight: Tensor, pairs: Pairs) -> Tensor:
 def _check_ids(name: str, ids: Tensor, rows: Tensor) -> None:
     if ids.shape != rows.shape[:1]:
         raise InputError(f"{name} has shape {list(ids.shape)}, but the pairing makes {len(rows)} rows of it.")
+
+
+def _check_words(name: str, given: Collection[str], known: tuple[str, ...]) -> None:
+    for word in given:
+        if word not in known:
+            near = get_close_matches(word, known, 1, 0.0)[0]
+            raise InputError(f"{name}: {word!r} is none of {', '.join(known)}; {near!r} is the nearest.")

@@ -14,6 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from graphcl.errors import InputError
+
 
 class Rows(Protocol):
     """What a denominator may ask for."""
@@ -82,6 +84,10 @@ class Debiased:
     """probability that a negative has the class of the anchor"""
     beta: float = 0.0
     """concentration on hard negatives"""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tau_plus < 1:
+            raise InputError(f"tau_plus is a probability in [0, 1), not {self.tau_plus}.")
 
     def __call__(self, rows: Rows) -> Tensor:
         negative, log_count = rows.negatives(), rows.log_count()

@@ -5,6 +5,7 @@ so a block of rows is exponentiated once and folded into both gradients at once:
 one exponential instead of two. `tests/graphcl/objectives/test_fused.py` holds it equal to `InfoNCE`.
 """
 
+from math import log
 from typing import Any
 
 import torch
@@ -53,14 +54,16 @@ class _PairedNCE(torch.autograd.Function):
             # The positive too must not overflow, although rounding may put it above the highest logit.
             highest = torch.maximum(mass.amax(1), positive[rows])
             mass.sub_(highest.unsqueeze(1)).exp_()
-            total = mass.sum(1).add_((-highest).exp_().mul_(epsilon)) if epsilon else mass.sum(1)
-            log_r = positive[rows] - highest - total.log()
+            log_total = mass.sum(1).log_()
+            if epsilon:  # as a logarithm: where all logits are far below 0, e^-highest would overflow
+                log_total = torch.logaddexp(log_total, log(epsilon) - highest)
+            log_r = positive[rows] - highest - log_total
             r = log_r.exp()
             loss[rows] = -(r + floor).log() if floor else -log_r
             if by_x is not None and by_y is not None:
                 # d loss / d s_ij = c_i (e_ij / total_i - [i = j]) with c = r / (r + f) / n
                 c = r / (r + floor) / count if floor else torch.full_like(r, 1 / count)
-                scale = (c / total).unsqueeze(1)
+                scale = (c * (-log_total).exp_()).unsqueeze(1)
                 torch.mm(mass, y, out=by_x[rows]).mul_(scale).addcmul_(c.unsqueeze(1), y[rows], value=-1)
                 by_y.addmm_(mass.T, x[rows] * scale)
                 by_y[rows].addcmul_(c.unsqueeze(1), x[rows], value=-1)

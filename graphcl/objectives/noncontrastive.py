@@ -56,8 +56,10 @@ def barlow_twins(a: Tensor, b: Tensor, *, redundancy_weight: float = 0.005, epsi
     sum_k (C_kk - 1)^2 + redundancy_weight sum_{k != l} C_kl^2, summed, not averaged; features are standardised over the
     batch with the biased variance plus `epsilon`. `a` and `b` [N, d], N > 1.
     """
-    x, y = (F.batch_norm(full_precision(z), None, None, training=True, eps=epsilon) for z in (a, b))
-    square = (x.T @ y / len(x) - torch.eye(x.shape[1], dtype=x.dtype, device=x.device)).square()
+    _check_rows("Barlow Twins", a)
+    with torch.autocast(a.device.type, enabled=False):
+        x, y = (F.batch_norm(full_precision(z), None, None, training=True, eps=epsilon) for z in (a, b))
+        square = (x.T @ y / len(x) - torch.eye(x.shape[1], dtype=x.dtype, device=x.device)).square()
     on_diagonal = square.diagonal().sum()
     loss = on_diagonal + redundancy_weight * (square.sum() - on_diagonal)
     return finite(loss, the_first_view=a, the_second_view=b)
@@ -78,6 +80,7 @@ def vicreg(
     features and views. Covariance: squared off-diagonal entries of each view's covariance over d, summed over views.
     Variances and covariances divide by N - 1.
     """
+    _check_rows("VICReg", a)
     a, b = full_precision(a), full_precision(b)
     invariance = F.mse_loss(a, b)
     variance = sum(F.relu(1 - (z.var(0) + epsilon).sqrt()).mean() for z in (a, b)) / 2
@@ -86,7 +89,13 @@ def vicreg(
     return finite(loss, the_first_view=a, the_second_view=b)
 
 
+def _check_rows(name: str, z: Tensor) -> None:
+    if len(z) < 2:
+        raise InputError(f"{name} needs at least two rows: one row has no variance.")
+
+
 def _off_diagonal_square(z: Tensor) -> Tensor:
     centred = z - z.mean(0)
-    square = (centred.T @ centred / (len(z) - 1)).square()
+    with torch.autocast(z.device.type, enabled=False):
+        square = (centred.T @ centred / (len(z) - 1)).square()
     return square.sum() - square.diagonal().sum()

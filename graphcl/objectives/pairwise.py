@@ -26,8 +26,9 @@ def pair_sum(x: Tensor, y: Tensor, value: PairValue, *, tile: Tile | None = None
 
     Gradients reach `x` and `y`, once differentiable; what `value` closes over counts as constant.
     """
-    x, y = full_precision(x), full_precision(y)
-    result: Tensor = _PairSum.apply(x, y, value, tile or (TILE_GPU if x.is_cuda else TILE_CPU))
+    with torch.autocast(x.device.type, enabled=False):
+        x, y = full_precision(x), full_precision(y)
+        result: Tensor = _PairSum.apply(x, y, value, tile or (TILE_GPU if x.is_cuda else TILE_CPU))
     return result
 
 

@@ -18,8 +18,11 @@ from graphcl.objectives import (
     SupCon,
     WeightedInfoNCE,
     across,
+    barlow_twins,
     dot,
     first_across_and_within,
+    pair_sum,
+    vicreg,
 )
 
 
@@ -145,6 +148,14 @@ def test_autocast_changes_nothing():
         assert torch.equal(inside, loss(a, b))
 
 
+@pytest.mark.parametrize("loss", [barlow_twins, vicreg, lambda a, b: pair_sum(a, b, lambda logits, rows, cols: logits)])
+def test_autocast_changes_nothing_beside_the_family(loss):
+    a, b = views(30)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = loss(a, b)
+    assert torch.equal(inside, loss(a, b))
+
+
 def test_non_contiguous_rows():
     a, b = (z.T for z in views(6, 9))
     assert torch.equal(NTXent()(a, b), NTXent()(a.contiguous(), b.contiguous()))
@@ -168,6 +179,17 @@ def test_integer_minded_mistakes_are_named():
         InfoNCE()(a, b, temperature=torch.ones(6))
     with pytest.raises(InputError, match="pass group="):
         InfoNCE()(a, b, negatives=b, negative_group=torch.zeros(6))
+    with pytest.raises(InputError, match="reduction: 'men' is none of mean, sum, none; 'mean' is the nearest"):
+        InfoNCE(reduction="men")
+    with pytest.raises(InputError, match="'anchors' is the nearest"):
+        InfoNCE(detach=("anchor",))
+    with pytest.raises(InputError, match="probability_floor must not be negative"):
+        InfoNCE(probability_floor=-1e-8)
+    with pytest.raises(InputError, match="tau_plus is a probability"):
+        DebiasedInfoNCE(tau_plus=1.0)
+    for loss in (barlow_twins, vicreg):
+        with pytest.raises(InputError, match="at least two rows"):
+            loss(a[:1], b[:1])
 
 
 @pytest.mark.parametrize("loss", [InfoNCE(), NTXent(), HardNegativeInfoNCE()])

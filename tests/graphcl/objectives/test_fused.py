@@ -32,6 +32,13 @@ def test_a_tiny_temperature_neither_overflows_nor_vanishes():
     assert 1000 < loss.item() < 2001
 
 
+def test_logits_far_below_zero_leave_the_epsilon_finite():
+    a = torch.tensor([[1.0, 0.5]], requires_grad=True)
+    ours, theirs = paired_nce(a, -a, 1e-3, epsilon=1e-8), InfoNCE(1e-3, denominator=All(1e-8))(a, -a)
+    torch.testing.assert_close(ours, theirs)  # 1000 + log 1e-8, where e^1000 is infinite
+    assert torch.isfinite(torch.autograd.grad(ours, a)[0]).all()
+
+
 def test_half_precision_is_computed_in_full():
     a, b = torch.randn(30, 4).bfloat16(), torch.randn(30, 4).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
