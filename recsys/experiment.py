@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -18,7 +19,7 @@ from recsys.data.catalog import load_split
 from recsys.data.entries import find_entry
 from recsys.data.interactions import Interactions, Split
 from recsys.evaluation.collapse import CollapseMonitor
-from recsys.evaluation.metrics import measure, parse
+from recsys.evaluation.metrics import LARGER_IS_BETTER, SAMPLED, measure, parse
 from recsys.evaluation.ranking import Ranking, Repeats, rank
 from recsys.folder import device_of
 from recsys.models import MODELS
@@ -47,7 +48,11 @@ class Evaluation:
         if not self.report:
             raise InputError("report: names no metric; give at least one, such as [recall@20, ndcg@20]")
         for name in self.watched:
-            parse(name)
+            kind, k = parse(name)
+            if kind.startswith(SAMPLED):
+                raise InputError(f"{name!r}: the whole catalogue is ranked; ask for {kind.removeprefix(SAMPLED)}@{k}")
+            if name == self.monitor and kind not in LARGER_IS_BETTER:
+                raise InputError(f"monitor: a larger {name} is not better; choose one of {', '.join(LARGER_IS_BETTER)}")
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -91,7 +96,7 @@ class Experiment:
         Raises:
             ConfigError: every mistake, a line each.
         """
-        tree = read(source) if isinstance(source, Path) else json.loads(json.dumps(source))
+        tree = read(source) if isinstance(source, Path) else json.loads(json.dumps(source, default=os.fspath))
         places = homes(tree)
         override(tree, overrides, places)
         problems: list[str] = []
@@ -150,8 +155,14 @@ class Experiment:
             split = self.model.task
         return load_split(settings.dataset, split=split, filters=settings.filters)
 
-    def refuse_long_lists(self, num_items: int) -> None:
-        """Raise `InputError` where a metric judges lists that are longer than the catalogue."""
+    def refuse_unmeasurable(self, split: Split) -> None:
+        """Raise `InputError` where lists are longer than the catalogue, or nothing is there that `monitor` judges."""
+        num_items, monitor = split.train.num_items, self.evaluation.monitor
+        if monitor != "loss" and not len(split.valid):
+            raise InputError(
+                f"evaluation.monitor: the split has no validation part to measure {monitor} on; "
+                f"take a split with one, or monitor: loss"
+            )
         for name in self.evaluation.watched:
             if parse(name)[1] > num_items:
                 raise InputError(

@@ -106,6 +106,7 @@ class Run:
             raise InputError("nobody to recommend to; give a user's id or a history of item ids")
         user = torch.tensor(rows + [UNKNOWN_USER] * len(histories), dtype=torch.long)
         scores = self.scores(user, Ragged.of(lists))
+        scores[scores.isnan()] = -torch.inf  # as in every ranking
         if not include_seen:
             seen = Ragged.of(lists)
             scores[seen.row, seen.values] = -torch.inf
@@ -237,7 +238,7 @@ def train(
             write_report(found)
         return Run.open(found)
     data = split or experiment.split()
-    experiment.refuse_long_lists(data.train.num_items)
+    experiment.refuse_unmeasurable(data)
     model = experiment.build(data.train)
     dataset = Path(data.protocol.get("dataset", "data")).name
     name = f"{dataset}-{experiment.kind}-{experiment.settings.seed}"

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -66,6 +68,19 @@ def test_recommendations_are_of_the_own_group_and_new(run):
     assert groups.tolist() == [1, 1, 2, 2, 0, 0]
     seen = run.split.train.histories.take(torch.tensor([5])).values.tolist()
     assert not {f"i{item}" for item in seen} & set(frame["item"][:2])
+
+
+def test_a_score_that_is_no_number_is_not_recommended(run, monkeypatch):
+    best = run.recommend(users=["u5"], k=1)["item"][0]
+    scores = Run.scores
+
+    def broken(self, user, history):
+        found = scores(self, user, history)
+        found[:, self.item_positions[best]] = torch.nan
+        return found
+
+    monkeypatch.setattr(Run, "scores", broken)
+    assert best not in set(run.recommend(users=["u5"], k=5)["item"])
 
 
 def test_sequences_go_on_where_they_must(tmp_path):
@@ -156,6 +171,14 @@ def test_lists_longer_than_the_catalogue_are_refused_before_anything_is_written(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_metric_without_a_validation_part_is_refused_before_anything_is_written(tmp_path):
+    split = checkerboard()
+    split = replace(split, valid=split.valid.take(torch.arange(0)))
+    with pytest.raises(InputError, match=r"no validation part to measure ndcg@10 on; take a split with"):
+        recsys.train({**GENERAL, "output": str(tmp_path / "runs")}, split=split)
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize("writes", [0, 2, 5, 8, 9, 10])
 def test_a_disk_that_fills_up_at_any_moment_costs_nothing(tmp_path, monkeypatch, run, writes):
     """The disk is full after so many writes; with room again, --resume ends where an untouched training does."""
@@ -208,6 +231,23 @@ def test_all_mistakes_of_a_configuration_at_once():
                  "training.epochs: must be >= 1", "recal", "sed: unknown key; did you mean 'seed'?",
                  "learning_rat: unknown key; did you mean 'training.learning_rate'?"):  # fmt: skip
         assert part in message, part
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"monitor": "gini@10"}, "a larger gini@10 is not better; choose one of recall"),
+        ({"report": ["sampled_hit@5"]}, "the whole catalogue is ranked; ask for hit@5"),
+    ],
+)
+def test_metrics_that_cannot_decide_are_refused_before_training(wanted, words):
+    with pytest.raises(InputError, match=words):
+        Experiment.load({"model": {"kind": "mf"}, "evaluation": wanted})
+
+
+def test_a_path_may_describe_own_files():
+    tree = {"dataset": {"reader": {"kind": "table", "path": Path("a.csv")}}, "model": {"kind": "mf"}}
+    assert Experiment.load(tree).settings.dataset["reader"]["path"] == "a.csv"
 
 
 def test_an_unwritable_output_is_refused_before_training(tmp_path):
