@@ -1,5 +1,6 @@
 """A picture of a view: some users and their items before and after, degrees, and what the view changed."""
 
+import io
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from graphcl.errors import InputError
+from graphcl.training.checkpoint import write_atomically
 from graphcl.views.structure import undirected_keys
 from recsys.view_diagnosis import Diagnosis, degrees
 
@@ -19,7 +22,11 @@ KEPT, LOST, NEW = "#7a869a", "#d1495b", "#2e86ab"
 
 
 def draw(diagnosis: Diagnosis, path: Path) -> None:
-    """Write the picture of the first drawn view; the ending of `path` (svg, png) says how."""
+    """Write the picture of the first drawn view; the ending of `path` (svg, png) says how.
+
+    Raises:
+        InputError: the folder cannot be made, or the file not be written.
+    """
     from matplotlib.figure import Figure
 
     drawing = Figure(figsize=(14, 4.6), layout="constrained")
@@ -31,8 +38,13 @@ def draw(diagnosis: Diagnosis, path: Path) -> None:
     for axes in (spread, change):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawing.savefig(path, dpi=130)
+    picture = io.BytesIO()
+    drawing.savefig(picture, format=path.suffix.removeprefix("."), dpi=130)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path.parent}: cannot be made ({error.strerror}); name a writable folder") from error
+    write_atomically(path, picture.getvalue())
 
 
 def draw_sample(axes: "Axes", diagnosis: Diagnosis) -> None:

@@ -124,3 +124,6 @@ def test_the_command_prints_draws_and_names_mistakes(write, tmp_path, monkeypatc
     assert "did you mean 'node_drop'?" in text
     assert "did you mean 'draws'?" in text
     assert "ratio: must be in [0, 1]" in call(write({"kind": "node_drop", "ratio": 2}))
+    (tmp_path / "file").touch()
+    text = call(write({"kind": "node_drop", "ratio": 0.5}), "--out", tmp_path / "file")
+    assert "file: cannot be made (File exists); name a writable folder" in text
