@@ -47,14 +47,20 @@ def kmeans(
     normalisation, which MEOW's authors use). A cluster that loses its points takes the worst placed one.
     Memory beyond the points is O(K d + N); `generator` lives on the points' device.
 
-    Raises `InputError` with fewer points than clusters, or points that are not finite.
+    Raises `InputError` with fewer points than clusters, points that are not finite, or `init` of another shape.
     """
+    if n_clusters < 1 or n_init < 1:
+        raise InputError(f"k-means: needs at least one cluster and one start, got {n_clusters} and {n_init}")
     if x.dim() != 2 or len(x) < n_clusters:
         raise InputError(
             f"k-means: {n_clusters} clusters need a table of at least as many points, got {tuple(x.shape)}"
         )
     if not bool(x.isfinite().all()):
         raise InputError("k-means: the points contain NaN or infinity")
+    if init is not None and init.shape != (n_clusters, x.size(1)):
+        raise InputError(
+            f"k-means: init must hold {n_clusters} centroids of {x.size(1)} numbers, got {tuple(init.shape)}"
+        )
     x = full_precision(x)
     threshold = tol * float(x.var(0, unbiased=False).mean())
     best: Clusters | None = None
@@ -77,17 +83,22 @@ def kmeans(
 def assign(x: Tensor, centroids: Tensor, metric: Metric = "euclidean") -> tuple[Tensor, Tensor]:
     """The nearest centroid of each point [N] int64, and its cost [N]: squared distance, or minus the inner product."""
     x = x.to(centroids.dtype)
-    bias = -0.5 * centroids.square().sum(1) if metric == "euclidean" else centroids.new_zeros(len(centroids))
+    euclidean = metric == "euclidean"
+    # Distances come from squares, which lose their digits far from the origin: it is moved among the centroids.
+    origin = centroids.mean(0)
+    targets = centroids - origin if euclidean else centroids
+    bias = -0.5 * targets.square().sum(1) if euclidean else targets.new_zeros(len(targets))
     nearest = torch.empty(len(x), dtype=torch.long, device=x.device)
-    score = x.new_empty(len(x))
+    cost = x.new_empty(len(x))
     rows = max(1, _CHUNK_CELLS // len(centroids))
     with torch.autocast(x.device.type, enabled=False):
         for start in range(0, len(x), rows):
             block = slice(start, start + rows)
-            torch.max(torch.addmm(bias, x[block], centroids.T), dim=1, out=(score[block], nearest[block]))
-    if metric == "inner":
-        return nearest, -score
-    return nearest, (x.square().sum(1) - 2 * score).clamp(min=0)
+            points = x[block] - origin if euclidean else x[block]
+            torch.max(torch.addmm(bias, points, targets.T), dim=1, out=(cost[block], nearest[block]))
+            if euclidean:
+                cost[block].mul_(-2).add_(points.square().sum(1)).clamp_(min=0)
+    return nearest, cost if euclidean else -cost
 
 
 def _means(x: Tensor, assignment: Tensor, cost: Tensor, previous: Tensor) -> Tensor:
@@ -103,7 +114,7 @@ def _means(x: Tensor, assignment: Tensor, cost: Tensor, previous: Tensor) -> Ten
 def _seeds(x: Tensor, n_clusters: int, generator: torch.Generator) -> Tensor:
     """[K, d] points, each drawn in proportion to its squared distance from those drawn before."""
     sample = torch.randperm(len(x), generator=generator, device=x.device)[: _POINTS_PER_SEED * n_clusters]
-    x = x[sample]
+    sampled, x = x[sample], x[sample] - x[sample].mean(0)
     norm = x.square().sum(1)
     distance = torch.full_like(norm, torch.inf)
     chosen = torch.zeros(n_clusters, dtype=torch.long, device=x.device)  # the sample is shuffled: 0 is a fair first
@@ -117,7 +128,7 @@ def _seeds(x: Tensor, n_clusters: int, generator: torch.Generator) -> Tensor:
         cumulative = torch.where(weight.sum() > 0, weight, 1.0).cumsum(0)
         chosen[k] = torch.searchsorted(cumulative, uniform[k : k + 1] * cumulative[-1], right=True)[0]
         chosen[k].clamp_(max=len(x) - 1)
-    return x[chosen]
+    return sampled[chosen]
 
 
 def concentrations(
@@ -126,15 +137,16 @@ def concentrations(
     r"""[K] a temperature for each cluster: $\phi_k = \sum_i \sqrt{s_i} / (n_k \ln(n_k + \alpha))$ over its members.
 
     spread: [N] what the point's root is taken of: squared distances to the centroid (Li et al., ICLR 2021, eq. 12)
-    or, as MEOW's authors have it, inner products with it. Clusters of fewer than two points take the largest value;
-    all are then clipped to the 10th and 90th percentile and scaled so that their mean is `temperature`.
+    or, as MEOW's authors have it, inner products with it. Clusters of fewer than two points, or of equal ones, take
+    the largest value; all are then clipped to the 10th and 90th percentile and scaled so that their mean is
+    `temperature`.
     """
     count = torch.bincount(assignment, minlength=n_clusters).to(spread)
     total = spread.new_zeros(n_clusters).index_add_(0, assignment, spread.clamp(min=0).sqrt())
     phi = total / (count.clamp(min=1) * (count + smoothing).log())
     phi = torch.where(count > 1, phi, 0.0)
     largest = phi.max()
-    phi = torch.where(count > 1, phi, torch.where(largest > 0, largest, 1.0))
+    phi = torch.where(phi > 0, phi, torch.where(largest > 0, largest, 1.0))
     low, high = torch.quantile(phi, torch.tensor([0.1, 0.9], dtype=phi.dtype, device=phi.device))
     phi = phi.clamp(low, high)
     return temperature * phi / phi.mean().clamp(min=torch.finfo(phi.dtype).tiny)

@@ -89,6 +89,29 @@ def test_points_that_are_not_finite_are_refused():
         kmeans(torch.tensor([[1.0], [float("nan")]]), 1, generator=generator())
 
 
+def test_blobs_far_from_the_origin_are_found():
+    # In float32 a squared length of 10^8 has no digit left for distances of 1.
+    x = blobs()[0]
+    x = (x - x.mean(0)).float()
+    near, far = (kmeans(x + shift, 5, generator=generator(), n_init=3) for shift in (0.0, 3e3))
+    torch.testing.assert_close(far.inertia, near.inertia, rtol=1e-3, atol=0)
+
+
+def test_mistakes_are_named():
+    x = torch.randn(6, 2, generator=generator())
+    with pytest.raises(InputError, match="at least one cluster and one start, got 0 and 1"):
+        kmeans(x, 0, generator=generator())
+    with pytest.raises(InputError, match=r"init must hold 3 centroids of 2 numbers, got \(2, 2\)"):
+        kmeans(x, 3, generator=generator(), init=x[:2])
+
+
+def test_clusters_of_equal_points_get_a_temperature():
+    label = torch.tensor([0, 0, 1, 1])
+    some = concentrations(torch.tensor([0.0, 0.0, 1.0, 1.0]), label, 2, temperature=0.3)
+    torch.testing.assert_close(some, torch.full((2,), 0.3))
+    torch.testing.assert_close(concentrations(torch.zeros(4), label, 2, temperature=0.3), torch.full((2,), 0.3))
+
+
 def test_concentrations_by_hand():
     # Clusters of 3, 2 and 1 points; the single point takes the largest value, quantiles clip, the mean is set.
     spread = torch.tensor([1.0, 4.0, 9.0, 16.0, 16.0, 1.0])
