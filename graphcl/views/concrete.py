@@ -39,7 +39,7 @@ def hard_concrete(logit: Tensor, temperature: float, generator: torch.Generator 
     if temperature <= 0:
         raise InputError(f"temperature must be above 0, got {temperature}")
     if generator is not None:
-        u = torch.rand(logit.shape, generator=generator, device=logit.device, dtype=logit.dtype)
+        u = torch.rand(logit.shape, generator=generator, device=generator.device, dtype=logit.dtype).to(logit.device)
         u = u.clamp(torch.finfo(logit.dtype).eps, 1 - torch.finfo(logit.dtype).eps)
         logit = logit + u.log() - (-u).log1p()
     low, high = STRETCH

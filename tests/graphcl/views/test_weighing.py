@@ -74,6 +74,23 @@ def test_low_rank_edges_of_full_rank_are_the_graph_itself():
     torch.testing.assert_close(view.edge_weight, table[view.edge_index[0], view.edge_index[1]], atol=1e-5, rtol=1e-4)
 
 
+def test_low_rank_edges_bear_edges_that_are_listed_often():
+    edge_index = torch.tensor([[0, 1] * 5, [1, 0] * 5])
+    view = LowRankEdges(1)(Data(edge_index=edge_index, num_nodes=3))
+    assert torch.isfinite(view.edge_weight).all() and view.edge_index.max() < 3
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", ["low rank", "concrete"])
+def test_views_draw_on_the_cpu_for_a_graph_on_a_gpu(kind):
+    data = graph()
+    mask = ConcreteMask(EdgeScorer(data.x.size(1), 4))
+    here, there = (LowRankEdges(9) if kind == "low rank" else ConcreteWeights(mask) for _ in range(2))
+    expected = here(data)
+    mask.cuda()
+    assert torch.equal(there(data.cuda()).edge_index.cpu(), expected.edge_index)
+
+
 def test_signed_noise_moves_every_row_by_its_size():
     data = graph()
     view = SignedNoise(0.2)
