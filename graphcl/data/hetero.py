@@ -23,9 +23,11 @@ In the result `data[t].x` is a dense [N, F] tensor, a sparse COO tensor, or abse
 `splits`, a dictionary `{k: (train, valid, test)}` of node numbers.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import scipy.sparse as sp
@@ -54,8 +56,12 @@ def load_graph(path: Path | str, *, names: Mapping[str, str] | None = None, targ
         return read_tables(path, target)
     if not path.is_file():
         raise InputError(f"{path}: no such graph; give an .npz archive or a folder of Parquet tables.")
-    with np.load(path, allow_pickle=False) as archive:
-        return from_arrays(dict(archive), names=names, target=target, where=str(path))
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = dict(archive)
+    except (OSError, ValueError, TypeError, BadZipFile) as error:
+        raise InputError(f"{path}: not a readable .npz archive of plain arrays ({error}).") from error
+    return from_arrays(arrays, names=names, target=target, where=str(path))
 
 
 def from_arrays(
@@ -70,6 +76,11 @@ def from_arrays(
         if key not in arrays:
             raise InputError(f"{where}: the array {key!r} is missing; it lists the node types (or how many of each).")
     short = [str(name) for name in arrays["node_types"]]
+    if len(arrays["num_nodes"]) != len(short):
+        raise InputError(f"{where}: 'num_nodes' must count the nodes of each of the types {', '.join(short)}.")
+    unknown = set(names or {}) - set(short)
+    if unknown:
+        raise InputError(f"{where}: names: {min(unknown)!r} is no node type; the types are {', '.join(short)}.")
     names = {name: name for name in short} | dict(names or {})
     data = HeteroData()
     for name, count in zip(short, arrays["num_nodes"], strict=True):
@@ -79,13 +90,13 @@ def from_arrays(
             data[names[name]].x = _tensor(features)
     for key in sorted({key.split("/")[0] for key in arrays if key.startswith("edge_")}):
         source, destination = _ends(key, short, where)
-        data[names[source], "to", names[destination]].edge_index = _edges(arrays, key)
+        data[names[source], "to", names[destination]].edge_index = _edges(arrays, key, where)
     if target is None and "target_type" not in arrays:
         raise InputError(f"{where}: say which node type to embed, by the array 'target_type' or by target=.")
     given = target or str(arrays["target_type"])
     data.target_type = names.get(given, given)
     check(data, where)
-    _add_labels(data[data.target_type], arrays)
+    _add_labels(data[data.target_type], arrays, where)
     return data
 
 
@@ -98,8 +109,9 @@ def check(data: HeteroData, where: str) -> None:
         for name, index in ((source, edge_index[0]), (destination, edge_index[1])):
             count = data[name].num_nodes
             if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < count:
+                wrong = int(index.max() if index.max() >= count else index.min())
                 raise InputError(
-                    f"{where}: an edge from {source!r} to {destination!r} names {name!r} node {int(index.max())}, "
+                    f"{where}: an edge from {source!r} to {destination!r} names {name!r} node {wrong}, "
                     f"but they are numbered 0..{count - 1}."
                 )
     for name in data.node_types:
@@ -153,10 +165,12 @@ def _matrix(arrays: Mapping[str, Any], key: str) -> sp.csr_matrix | np.ndarray |
     return sp.csr_matrix((values, indices, arrays[f"{key}/indptr"]), shape=tuple(arrays[f"{key}/shape"]))
 
 
-def _edges(arrays: Mapping[str, Any], key: str) -> Tensor:
+def _edges(arrays: Mapping[str, Any], key: str, where: str) -> Tensor:
     matrix: Any = _matrix(arrays, key)
     if sp.issparse(matrix):
         matrix = np.stack(matrix.tocoo().coords)
+    if matrix.ndim != 2 or len(matrix) != 2:
+        raise InputError(f"{where}: {key!r} should be [2, E] node numbers or a matrix in parts, not {matrix.shape}.")
     return torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.int64))
 
 
@@ -169,14 +183,26 @@ def _tensor(features: sp.spmatrix | np.ndarray) -> Tensor:
     return torch.sparse_coo_tensor(index, value, tuple(matrix.shape), check_invariants=True).coalesce()
 
 
-def _add_labels(store: Any, arrays: Mapping[str, Any]) -> None:
+def _add_labels(store: Any, arrays: Mapping[str, Any], where: str) -> None:
     if "labels" in arrays:
+        if arrays["labels"].shape != (store.num_nodes,):
+            raise InputError(
+                f"{where}: 'labels' has shape {arrays['labels'].shape}, the target {store.num_nodes} nodes; "
+                "give each a class, or -1."
+            )
         store.y = torch.from_numpy(arrays["labels"].astype(np.int64))
-    counts = sorted(int(key.removeprefix("train_")) for key in arrays if key.startswith("train_"))
+    counts = sorted(int(key.removeprefix("train_")) for key in arrays if re.fullmatch(r"train_\d+", key))
     if counts:
         store.splits = {
-            count: tuple(
-                torch.from_numpy(arrays[f"{part}_{count}"].astype(np.int64)) for part in ("train", "val", "test")
-            )
+            count: tuple(_nodes(arrays, f"{part}_{count}", store.num_nodes, where) for part in ("train", "val", "test"))
             for count in counts
         }
+
+
+def _nodes(arrays: Mapping[str, Any], key: str, num_nodes: int, where: str) -> Tensor:
+    if key not in arrays:
+        raise InputError(f"{where}: the array {key!r} is missing; a split has a train_, a val_ and a test_ part.")
+    nodes = torch.from_numpy(arrays[key].astype(np.int64))
+    if len(nodes) and not 0 <= int(nodes.min()) <= int(nodes.max()) < num_nodes:
+        raise InputError(f"{where}: {key!r} names nodes outside 0..{num_nodes - 1}, the target's.")
+    return nodes

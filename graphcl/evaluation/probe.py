@@ -60,8 +60,13 @@ Parts = tuple[Tensor, Tensor, Tensor]
 def linear_probe(z: Tensor, labels: Tensor, parts: Parts, *, probe: Probe, generator: torch.Generator) -> ProbeScores:
     """Train `probe.repeats` linear layers at once on rows of `z` [N, d] with `labels` [N]; Xavier uniform, bias 0.
 
-    Raises `InputError` where a named node has no label (-1).
+    Raises `InputError` where a named node has no label (-1), or a part has no nodes.
     """
+    if not all(map(len, parts)):
+        raise InputError(
+            "A probe needs nodes to train on, to choose the step on and to report on; a split has "
+            f"{', '.join(str(len(part)) for part in parts)} of them."
+        )
     x, y = zip(*((z[part].detach().float(), _known(labels, part)) for part in parts), strict=True)
     classes, y_all = torch.cat(y).unique(return_inverse=True)
     y_train, y_valid, y_test = y_all.split([len(part) for part in parts])
@@ -157,6 +162,8 @@ def clustering_scores(
     known = labels >= 0
     x, y = z[known].float().cpu().numpy(), labels[known].cpu().numpy()
     n_clusters = len(np.unique(y))
+    if not n_clusters:
+        raise InputError("Clusterings are judged by labels, and no node has one.")
     seeds = torch.randint(2**31 - 1, (runs,), generator=generator, device=generator.device).tolist()
     found = []
     for seed in seeds:

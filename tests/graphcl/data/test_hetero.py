@@ -54,6 +54,11 @@ def test_an_archive_becomes_a_hetero_graph(tmp_path: Path) -> None:
         ({"edge_p-s": np.array([[0, 6], [0, 0]])}, "names 'p' node 6.*numbered 0..5"),
         ({"edge_p-x": np.array([[0], [0]])}, "'edge_p-x' should read"),
         ({"feat_a": np.zeros((4, 2))}, "'a' has 5 nodes but 4 rows"),
+        ({"edge_p-s": np.array([[0, -1], [0, 0]])}, "names 'p' node -1.*numbered 0..5"),
+        ({"edge_p-s": np.array([[0, 0], [1, 0], [2, 1]])}, r"'edge_p-s' should be \[2, E\]"),
+        ({"labels": np.array([1, 2])}, "the target 6 nodes"),
+        ({"train_40": np.array([0])}, "'val_40' is missing"),
+        ({"val_20": np.array([6])}, "'val_20' names nodes outside 0..5"),
         ({"target_type": np.array("q")}, "the target 'q' is none of p, a, s"),
     ],
 )
@@ -65,6 +70,11 @@ def test_what_does_not_fit_is_named(change: dict[str, np.ndarray], message: str)
 def test_a_missing_file_and_a_missing_array_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such graph"):
         load_graph(tmp_path / "none.npz")
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(InputError, match="not a readable"):
+        load_graph(tmp_path / "broken.npz")
+    with pytest.raises(InputError, match="'q' is no node type; the types are p, a, s"):
+        from_arrays(arrays(), names={"q": "paper"})
     lacking = arrays()
     del lacking["num_nodes"]
     with pytest.raises(InputError, match="'num_nodes' is missing"):

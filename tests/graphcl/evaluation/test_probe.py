@@ -95,6 +95,10 @@ def test_labels_may_start_anywhere_but_must_be_known() -> None:
     labels[20] = -1
     with pytest.raises(InputError, match="Node 20"):
         linear_probe(z, labels, parts, probe=probe, generator=torch.Generator())
+    with pytest.raises(InputError, match="a split has 9, 0, 9 of them"):
+        linear_probe(z, labels, (parts[0], parts[1][:0], parts[0]), probe=probe, generator=torch.Generator())
+    with pytest.raises(InputError, match="no node has one"):
+        clustering_scores(z, torch.full_like(labels, -1), generator=torch.Generator())
 
 
 def test_clustering_is_perfect_on_separate_clouds_and_ignores_unknown_labels() -> None:
