@@ -74,7 +74,12 @@ class Training:
     def learning_rate_at(self, step: int, steps: int) -> float:
         """The learning rate of the update number `step` (from 0) of `steps`."""
         warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
-        return self.learning_rate * warm * self.learning_rate_schedule(step / max(1, steps - 1))
+        return self.learning_rate * warm * self.learning_rate_schedule(progress_at(step, steps))
+
+
+def progress_at(step: int, steps: int) -> float:
+    """What schedules are asked for: 0 at the first of `steps` updates, 1 at the last."""
+    return min(1.0, step / max(1, steps - 1))
 
 
 @dataclass(frozen=True)
@@ -166,9 +171,9 @@ def run_epoch(
     terms: Counter[str] = Counter()
     norm_sum = torch.zeros((), device=learner.device)
     count = 0
+    steps = training.epochs * per_epoch
     for batch in progress(sampler.batches(size, state.generator), per_epoch, f"epoch {state.epoch}"):
-        rate = training.learning_rate_at(state.step, training.epochs * per_epoch)
-        part = (state.epoch + count / per_epoch) / training.epochs
+        rate, part = training.learning_rate_at(state.step, steps), progress_at(state.step, steps)
         batch = to_device(batch, learner.device)  # noqa: PLW2901
         for phase in learner.phases:
             with autocast(learner.device, training.precision):

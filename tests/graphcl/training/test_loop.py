@@ -184,6 +184,14 @@ def test_loss_schedule_scales_its_term_alone():
         fit(Line(), Training(epochs=1, loss_schedules={"contrats": Linear()}), seed=0)
 
 
+def test_loss_schedule_reaches_its_end_with_the_last_batch():
+    plain, rising = [], []
+    for log, schedules in ((plain, {}), (rising, {"error": Linear(start=0.0, end=1.0)})):
+        training = Training(epochs=2, train_batch_size=40, learning_rate=1e-9, loss_schedules=schedules)
+        fit(Line(), training, seed=0, log=log.append)
+    assert [record["losses"]["error"] for record in rising] == pytest.approx([0, plain[1]["losses"]["error"]])
+
+
 def test_unmeasured_monitor_is_refused():
     with pytest.raises(InputError, match="'ndcg@20' is not measured"):
         fit(Line(), Training(epochs=1), seed=0, validate=lambda: {"ndcg@10": 1.0}, monitor="ndcg@20")
