@@ -43,7 +43,7 @@ def load_graph(path: Path | str, *, names: Mapping[str, str] | None = None, targ
 
     Args:
         path: an `.npz` archive, or a folder of Parquet tables.
-        names: longer names for the node types of the file, such as `{"p": "paper"}`.
+        names: longer names for the node types of an archive, such as `{"p": "paper"}`.
         target: the type to embed; by default what the archive says, or the only table with a column `label`.
 
     Raises:
@@ -53,6 +53,8 @@ def load_graph(path: Path | str, *, names: Mapping[str, str] | None = None, targ
     if path.is_dir():
         from graphcl.data.tables import read_tables
 
+        if names:
+            raise InputError(f"{path}: names are for archives; the node types of a folder are named by its files.")
         return read_tables(path, target)
     if not path.is_file():
         raise InputError(f"{path}: no such graph; give an .npz archive or a folder of Parquet tables.")

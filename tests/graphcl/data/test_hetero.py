@@ -179,3 +179,8 @@ def test_positives_of_another_graph_are_refused(tmp_path: Path, indptr: list[int
         recipe(positives="pos.npz").load(tmp_path)
     with pytest.raises(InputError, match=r"positives: .*no archive"):
         recipe(positives="elsewhere.npz").load(tmp_path)
+
+
+def test_names_are_refused_where_files_name_the_types(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="named by its files"):
+        load_graph(tmp_path, names={"p": "paper"})
