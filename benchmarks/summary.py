@@ -13,7 +13,7 @@ from benchmarks import record as records
 from benchmarks.record import Record
 from benchmarks.table import Board, Masking, Row
 from recsys.evaluation.significance import Comparison, compare, interval
-from recsys.tune import searchable, space_of
+from recsys.search_space import searchable, space_of
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from recsys.config import ConfigError, build, read, suggest
 from recsys.evaluation.metrics import PER_USER, parse
 from recsys.experiment import Experiment
 from recsys.models import MODELS
-from recsys.tune import Found, space_of
+from recsys.search_space import space_of
+from recsys.tune import Found
 
 Masking = Literal["history", "train", "none"]
 """What is kept out of a test ranking: all that the user had before (train and valid), train alone, or nothing."""
@@ -111,7 +112,7 @@ class Search:
     patience: Count = 5
     """Evaluations without a better value after which a trial ends."""
     space: dict[str, Any] = field(default_factory=dict)
-    """What is searched, as `recsys.tune.space_of` reads it; a row takes the keys that it has."""
+    """What is searched, as `recsys.search_space.space_of` reads it; a row takes the keys that it has."""
 
     def __post_init__(self) -> None:
         space_of(self.space)

@@ -13,7 +13,8 @@ from graphcl.errors import InputError
 from graphcl.training.checkpoint import write_atomically
 from recsys.config import dump
 from recsys.experiment import Experiment
-from recsys.tune import TRIALS, search, searchable, space_of, summary
+from recsys.search_space import searchable, space_of
+from recsys.tune import TRIALS, search, summary
 
 SEED = 0
 """Of every search; the seeds of the table are for its cells."""

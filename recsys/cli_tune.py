@@ -15,7 +15,8 @@ from recsys.cli_progress import bar
 from recsys.config import read
 from recsys.experiment import Experiment
 from recsys.nodes import kind_in
-from recsys.tune import USUAL, refuse_misfits, search, space_of, write_best
+from recsys.search_space import USUAL, refuse_misfits, space_of
+from recsys.tune import search, write_best
 
 console = Console()
 

@@ -17,66 +17,17 @@ from typing import TYPE_CHECKING, Any
 from graphcl.errors import InputError
 from graphcl.training.checkpoint import write_atomically
 from graphcl.training.loop import NotFiniteError, Progress
-from recsys.config import ConfigError, construct, suggest
+from recsys.config import ConfigError
 from recsys.data.interactions import Split
-from recsys.experiment import Experiment, homes
+from recsys.experiment import Experiment
 from recsys.folder import write_yaml
+from recsys.search_space import Space, applicable, distribution, plain
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
 
 TRIALS, BEST, PURPOSE = "trials.jsonl", "best.yaml", "search.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Between:
-    """A number in [low, high]; whole numbers where both ends are whole."""
-
-    low: float | int
-    high: float | int
-    log: bool = False
-    """Whether equal ratios are equally likely."""
-
-    def __post_init__(self) -> None:
-        if not self.low < self.high or (self.log and self.low <= 0):
-            raise InputError(f"low {self.low}, high {self.high}: must rise, and start above 0 where log is true")
-
-
-Space = dict[str, Between | tuple[Any, ...]]
-"""Key of the model or of the training -> a range, or the values it may take."""
-
-
-def space_of(tree: Mapping[str, Any]) -> Space:
-    """The space that YAML describes: `key: {low: 0.1, high: 1, log: true}` or `key: [value, value, ...]`.
-
-    Raises:
-        ConfigError: every entry that is neither.
-    """
-    problems: list[str] = []
-    space: Space = {}
-    for key, choice in tree.items():
-        if isinstance(choice, list | tuple) and choice:
-            space[key] = tuple(choice)
-        elif isinstance(choice, Mapping):
-            space[key] = construct(Between, choice, f"search.{key}", problems)
-        else:
-            problems.append(f"search.{key}: write {{low: 0.1, high: 1}} or a list of values, got {choice!r}")
-    if problems:
-        raise ConfigError("\n".join(problems))
-    return space
-
-
-USUAL: Space = {
-    "learning_rate": Between(low=3e-4, high=1e-2, log=True),
-    "reg_weight": Between(low=1e-6, high=1e-2, log=True),
-    "cl_weight": Between(low=1e-3, high=1.0, log=True),
-    "temperature": Between(low=0.05, high=1.0, log=True),
-    "n_layers": (1, 2, 3),
-    "drop_ratio": Between(low=0.05, high=0.5),
-    "hidden_dropout": Between(low=0.1, high=0.6),
-}
-"""What is searched where nothing else is said: those of these keys that a model has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,55 +46,6 @@ class Found:
     """Passes per trial, at most."""
     model: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
-
-
-def searchable(space: Mapping[str, Any], experiment: Experiment) -> Space:
-    """The part of `space` whose keys the experiment has, by block: "model.temperature".
-
-    A model that is computed at once has no training to search.
-    """
-    places = {key: block for block, keys in reversed(homes(experiment.tree()).items()) for key in keys}
-    wanted = {}
-    for key, choice in space.items():
-        if "." in key or key in places:
-            wanted[key if "." in key else f"{places[key]}.{key}"] = choice
-    if not experiment.model.phases:
-        return {key: choice for key, choice in wanted.items() if not key.startswith("training.")}
-    return wanted
-
-
-def applicable(space: Mapping[str, Any], experiment: Experiment) -> Space:
-    """The searchable part of `space`.
-
-    Raises:
-        InputError: there is none.
-    """
-    wanted = searchable(space, experiment)
-    if not wanted:
-        raise InputError(f"search: model {experiment.kind!r} has none of the keys {', '.join(space)}")
-    return wanted
-
-
-def refuse_misfits(space: Space, experiment: Experiment) -> None:
-    """Check a space that somebody wrote for this very model.
-
-    Raises:
-        ConfigError: every key that the model and its training lack, and every end or value that they do not admit.
-    """
-    known = {f"{block}.{key}" for block in ("model", "training") for key in homes(experiment.tree())[block]}
-    problems = []
-    for key, choice in space.items():
-        places = [name for name in known if key in (name, name.partition(".")[2])]
-        if not places:
-            problems.append(f"search.{key}: unknown key{suggest(key, [name.partition('.')[2] for name in known])}")
-            continue
-        for value in (choice.low, choice.high) if isinstance(choice, Between) else choice:
-            try:
-                Experiment.load(experiment.tree(), [f"{key}={json.dumps(value)}"])
-            except ConfigError as error:
-                problems += [f"search.{line}" for line in str(error).splitlines()]
-    if problems:
-        raise ConfigError("\n".join(problems))
 
 
 def search(
@@ -201,11 +103,6 @@ def claim(folder: Path, experiment: Experiment, space: Space) -> list[dict[str, 
         raise InputError(f"{path}: is damaged ({error}); restore it or begin in another folder") from error
 
 
-def plain(space: Space) -> dict[str, Any]:
-    """The space as JSON."""
-    return {key: vars(choice) if isinstance(choice, Between) else list(choice) for key, choice in space.items()}
-
-
 def propose(done: list[dict[str, Any]], space: Space, seed: int) -> dict[str, Any]:
     """The keys of the next trial: none first, then as a tree of Parzen estimators proposes from all before."""
     if not done:
@@ -231,17 +128,6 @@ def remember(study: "Study", done: Iterable[Mapping[str, Any]], spread: Mapping[
             )
 
 
-def distribution(choice: Any) -> "BaseDistribution":
-    """A range or a choice, in the words of optuna."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if not isinstance(choice, Between):
-        return CategoricalDistribution(choice)
-    if isinstance(choice.low, int) and isinstance(choice.high, int):
-        return IntDistribution(choice.low, choice.high, log=choice.log)
-    return FloatDistribution(choice.low, choice.high, log=choice.log)
-
-
 def attempt(
     experiment: Experiment, keys: Mapping[str, Any], data: Split, folder: Path, progress: Progress
 ) -> dict[str, Any]:
@@ -254,10 +140,15 @@ def attempt(
             model = tried.build(data.train)
             model.sampler()
         except InputError as error:
-            raise ConfigError(str(error)) if keys else error from error
+            if not keys:
+                raise
+            raise ConfigError(str(error)) from error
         outcome = tried.fit(model, data, folder=folder, resume=True, progress=progress)
-        result: dict[str, Any] = {"value": outcome.best_value, "best_epoch": outcome.best_epoch}
-        result["epochs"] = outcome.last_epoch + 1
+        result: dict[str, Any] = {
+            "value": outcome.best_value,
+            "best_epoch": outcome.best_epoch,
+            "epochs": outcome.last_epoch + 1,
+        }
     except (ConfigError, NotFiniteError) as error:
         result = {"value": None, "failure": str(error)}
     rmtree(folder)

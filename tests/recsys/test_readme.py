@@ -11,7 +11,7 @@ from graphcl.models import EMBEDDERS
 from recsys.data.catalog import load_split
 from recsys.experiment import Experiment
 from recsys.models import MODELS
-from recsys.tune import refuse_misfits, space_of
+from recsys.search_space import refuse_misfits, space_of
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,8 @@ from worlds import checkerboard
 from graphcl.errors import InputError
 from recsys import tune
 from recsys.experiment import Experiment
-from recsys.tune import Between, refuse_misfits, search, space_of, summary, write_best
+from recsys.search_space import Between, refuse_misfits, space_of
+from recsys.tune import search, summary, write_best
 
 SPACE = {"learning_rate": Between(low=1e-3, high=0.1, log=True), "n_layers": (1, 2)}
 
