@@ -33,12 +33,12 @@ class Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A mapping; PyYAML would keep the last of two equal keys without a word."""
         known: set[str] = set()
-        for key, _ in node.value:
-            if key.value in known and isinstance(key, yaml.ScalarNode):
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in known:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} stands twice in one block; keep one of them", key.start_mark
                 )
-            known |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
+            known.add(key.value)
         return super().construct_mapping(node, deep)
 
 

@@ -145,6 +145,8 @@ def test_suggestions():
 def test_a_key_that_stands_twice_is_refused():
     with pytest.raises(ConfigError, match=r"here, line 3: .*'epochs' stands twice in one block"):
         parse_yaml("training:\n  epochs: 5\n  epochs: 50\n", "here")
+    with pytest.raises(ConfigError, match="here"):
+        parse_yaml("? [a, b]\n: 1\n? [a, b]\n: 2\n", "here")
     assert parse_yaml("a: &x {k: 1}\nb: {<<: *x, k: 2}\n", "here") == {"a": {"k": 1}, "b": {"k": 2}}
 
 
