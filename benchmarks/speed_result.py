@@ -17,7 +17,7 @@ from rich.table import Table
 from graphcl.training.checkpoint import write_atomically
 from recsys.folder import environment
 
-Out = Annotated[Path | None, typer.Option(help="a folder that gets speed_NAME.json")]
+Out = Annotated[Path | None, typer.Option(file_okay=False, help="a folder that gets speed_NAME.json")]
 
 
 @dataclass(frozen=True)
