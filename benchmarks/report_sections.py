@@ -208,6 +208,8 @@ class Sections:
             shared = board.table.training if board.draws(row) else tree["training"]
             keys = tree["model"] | {key: value for key, value in tree["training"].items() if shared.get(key) != value}
             source = f"trial {found.best} of {found.trials}, {found.value:.4f} on validation" if found else "as written"
+            if line.variant_of:
+                source = f"as {self.summary.title(line.variant_of)}"
             rows.append((self.summary.title(row), inline(keys), source, line.note))
         caption = f"All rows: {inline(board.table.training)}. Everything else as the library's defaults."
         header = ("", "differs from the defaults", "chosen by", "note")

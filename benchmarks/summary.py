@@ -129,6 +129,8 @@ class Summary:
         found = self.board.found(row)
         if found is not None:
             return str(found.trials)
+        if self.rows[row].variant_of:
+            return "—"
         space = space_of(self.rows[row].search or self.board.table.search.space)
         return "0" if searchable(space, self.board.experiment(row, 0)) else "—"
 

@@ -69,6 +69,9 @@ class Row:
     """What differs from the table's `training`."""
     search: dict[str, Any] = field(default_factory=dict)
     """What is searched for this row in place of the table's space, where its keys mean something else."""
+    variant_of: str | None = None
+    """For an ablation, the row whose model and training it has, with all that its search has found. `model` and
+    `training` are laid over them, and nothing is searched for it."""
     baseline: bool = False
     """Whether it learns without contrast; the best of these is what the others are tested against."""
     note: str = ""
@@ -156,6 +159,12 @@ class Table:
         for name in (*self.metrics, self.monitor):
             if parse(name)[0] not in PER_USER:
                 problems.append(f"metrics: {name} has no value per user; tables show {', '.join(PER_USER)}")
+        for name, row in self.rows.items():
+            base = self.rows.get(row.variant_of) if row.variant_of else None
+            if row.variant_of and (base is None or base.model is None or base.variant_of):
+                problems.append(f"rows.{name}: variant_of: {row.variant_of!r} must be a row with a model of its own")
+            if row.variant_of and (not isinstance(row.model, dict) or "kind" in row.model or row.search):
+                problems.append(f"rows.{name}: a variant has the keys of `model` that differ, no kind and no search")
         if self.monitor not in self.metrics:
             problems.append(f"monitor: {self.monitor} is not among the metrics")
         if problems:
@@ -218,6 +227,10 @@ class Board:
     def tree(self, row: str, *, tuned: bool = True) -> dict[str, Any]:
         """The configuration of a row as a tree of keys, without seed and output."""
         table, line = self.table, self.table.rows[row]
+        if line.variant_of:
+            assert isinstance(line.model, dict)  # the table has refused all else
+            base = self.tree(line.variant_of, tuned=tuned)
+            return base | {"model": base["model"] | line.model, "training": base["training"] | line.training}
         found = self.found(row) if tuned else None
         block = {"kind": line.model} if isinstance(line.model, str) else dict(line.model or {})
         shared = table.training if self.draws(row) else {"epochs": 1}
@@ -240,7 +253,8 @@ class Board:
 
     def draws(self, row: str) -> bool:
         """Whether a row is trained step by step, so that its seed matters; a closed form is computed at once."""
-        block = self.table.rows[row].model
+        line = self.table.rows[row]
+        block = self.table.rows[line.variant_of or row].model
         kind = block if isinstance(block, str) else (block or {}).get("kind")
         return kind not in MODELS or bool(MODELS[kind].phases)
 

@@ -39,6 +39,9 @@ def tune_table(
         raise InputError(f"table {board.name}: has no block 'search', which says what is searched")
     with locked(board.home.runs(board.name) / ".lock", f"table {board.name}"):
         for row in board.choose(rows):
+            if board.table.rows[row].variant_of:
+                say(f"{row}: is a variant of {board.table.rows[row].variant_of} and has what is found for that")
+                continue
             experiment = board.experiment(row, SEED, device=device, tuned=False)
             space = space_of(board.table.rows[row].search or wanted.space)
             if not searchable(space, experiment):

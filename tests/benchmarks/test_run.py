@@ -113,6 +113,41 @@ def environment():
     return {"commit": "c0ffee", "python": "3", "packages": {}, "machine": machine}
 
 
+def variant(**row):
+    """Rows with MF and a variant."""
+    return {"mf": {"model": {"kind": "mf", "embedding_size": 8}}, "small": row}
+
+
+def test_a_variant_has_what_is_found_for_its_row(define, command, home):
+    board = define(
+        rows=variant(variant_of="mf", model={"embedding_size": 4}, training={"epochs": 2}),
+        search={"trials": 1, "space": {"learning_rate": [0.05]}},
+    )
+    found = {"trials": 1, "best": 0, "value": 0.1, "seconds": 1, "epochs": 1, "training": {"learning_rate": 0.07}}
+    board.home.found("tiny", "mf").parent.mkdir(parents=True)
+    board.home.found("tiny", "mf").write_text(yaml.safe_dump(found))
+    experiment = board.experiment("small", 0)
+    assert (experiment.training.learning_rate, experiment.training.epochs) == (0.07, 2)
+    assert experiment.config.embedding_size == 4
+    assert list(board.seeds("small", 2)) == [0, 1]
+    assert command("tune", "tiny", "--rows", "small", "--device", "cpu")[0] == 0
+    assert board.found("small") is None
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ({"variant_of": "mff", "model": {}}, "'mff' must be a row with a model of its own"),
+        ({"variant_of": "small", "model": {}}, "'small' must be a row with a model of its own"),
+        ({"variant_of": "mf", "model": "mf"}, "a variant has the keys of `model` that differ"),
+        ({"variant_of": "mf", "model": {"kind": "mf"}}, "a variant has the keys of `model` that differ"),
+    ],
+)
+def test_a_variant_of_nothing_is_refused(define, row, sentence):
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        define(rows=variant(**row))
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
