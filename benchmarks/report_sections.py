@@ -222,9 +222,8 @@ class Sections:
         facts = dict(record.protocol) if record else {}
         facts["split's hash"] = table.digest or (record.split if record else "not known here")
         facts["masking"] = "; ".join(f"{rule}: {MASKING_WORDS[rule]}" for rule in table.masking)
-        facts["epoch"] = (
-            f"the one of highest {table.monitor} on validation; the test part is looked at once, at the end"
-        )
+        chosen = f"highest {table.monitor} on validation" if table.selection == "valid" else "lowest training loss"
+        facts["epoch"] = f"the one of {chosen}; the test part is looked at once, at the end"
         search = table.search
         facts["search"] = (
             f"{search.trials} trials a row on validation, up to {search.epochs} epochs, patience {search.patience}: "

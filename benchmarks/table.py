@@ -139,6 +139,8 @@ class Table:
     metrics: tuple[str, ...] = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
     monitor: str = "ndcg@10"
     """The validation metric that chooses the epoch; the tests of significance are on it, too."""
+    selection: Literal["valid", "loss"] = "valid"
+    """What chooses the epoch: `monitor` on validation, or, where a split has no such part, the lowest training loss."""
     training: dict[str, Any] = field(default_factory=dict)
     """What all rows share."""
     search: Search = field(default_factory=Search)
@@ -167,6 +169,8 @@ class Table:
                 problems.append(f"rows.{name}: a variant has the keys of `model` that differ, no kind and no search")
         if self.monitor not in self.metrics:
             problems.append(f"monitor: {self.monitor} is not among the metrics")
+        if self.selection == "loss" and self.search.trials:
+            problems.append("search: needs a validation part to judge its trials; let `trials` be 0")
         if problems:
             raise InputError("; ".join(problems))
 
@@ -240,7 +244,7 @@ class Board:
             "model": block | (found.model if found else {}),
             "training": {**shared, **line.training, **(found.training if found else {})},
             "evaluation": {
-                "monitor": table.monitor,
+                "monitor": "loss" if table.selection == "loss" else table.monitor,
                 "report": list(table.metrics),
                 "mask_history": table.masking[0] != "none",
             },

@@ -92,6 +92,24 @@ def test_records_of_two_splits_are_refused_where_the_table_names_none(put, comma
     assert "2 splits, aaaa, cccc" in errors
 
 
+def test_without_validation_the_training_loss_chooses(define, command):
+    split = {"kind": "ratio", "train": 0.8, "valid": 0.0, "test": 0.2}
+    board = define(selection="loss", split=split, training={"epochs": 3, "train_batch_size": 64, "learning_rate": 0.05})
+    command("run", "tiny", "--rows", "mf", "--seeds", "1")
+    record = records.read(records.path_of(board, "mf", 0))
+    losses = [sum(epoch["losses"].values()) for epoch in record.curve]
+    assert len(losses) == 3
+    assert record.outcome["best_epoch"] == min(range(3), key=losses.__getitem__)
+    assert record.outcome["best_value"] == pytest.approx(-min(losses), rel=1e-4)
+    command("report", "tiny")
+    assert "the one of lowest training loss" in (board.home.root / "results" / "tiny.md").read_text()
+
+
+def test_a_search_without_validation_is_refused(define):
+    with pytest.raises(InputError, match="search: needs a validation part"):
+        define(selection="loss", search={"trials": 2})
+
+
 def test_data_of_another_split_is_not_trained_on(define, home):
     board = define(digest="bbbb")
     with pytest.raises(InputError, match="is on the split bbbb, the data here is"):
