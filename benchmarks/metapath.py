@@ -174,6 +174,7 @@ def main(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
     row = Row.load(config)
+    out.mkdir(parents=True, exist_ok=True)
     for seed in map(int, seeds.split(",")):
         record = run_seed(row, data, seed, device)  # type: ignore[arg-type]
         write_atomically(out / f"{row.name}-{seed}.json", json.dumps(record, indent=1).encode())
