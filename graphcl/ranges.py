@@ -20,7 +20,7 @@ class Range:
     def __contains__(self, value: float) -> bool:
         above = value > self.low if self.open_low else value >= self.low
         below = value < self.high if self.open_high else value <= self.high
-        return isfinite(value) and above and below
+        return above and below and (isinstance(value, int) or isfinite(value))
 
     def __str__(self) -> str:
         if self.high == inf:
@@ -36,13 +36,23 @@ class Range:
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
 
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
+        checked = core_schema.no_info_after_validator_function(self.check, handler(source))
+        return core_schema.no_info_before_validator_function(refuse_truth, checked)
+
+
+def refuse_truth(value: Any) -> Any:
+    """Python takes `true` for 1; a person who writes it where a number belongs has made a mistake."""
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, got {str(value).lower()}")
+    return value
 
 
 Count = Annotated[int, Range(1)]
 """A whole number of things, at least one."""
 Whole = Annotated[int, Range(0)]
 """A whole number, zero included."""
+Seed = Annotated[int, Range(0, 2**63 - 1)]
+"""What a generator can start from."""
 Rate = Annotated[float, Range(0, 1)]
 """A share, both ends included."""
 Dropout = Annotated[float, Range(0, 1, open_high=True)]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from graphcl.errors import InputError
-from graphcl.ranges import Whole
+from graphcl.ranges import Seed, Whole
 from graphcl.training.loop import Log, Outcome, Progress, Training, fit
 from recsys.config import ConfigError, choose, construct, dump, override, read, suggest
 from recsys.data.catalog import load_split
@@ -71,7 +71,7 @@ class Settings:
     model's task (general, sequential), else the data set's first."""
     filters: list[dict[str, Any]] | None = None
     """What is filtered, if not as datasets.yaml says."""
-    seed: Whole = 2026
+    seed: Seed = 2026
     """Fixes every random draw of the training."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes a GPU where there is one."""

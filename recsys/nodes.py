@@ -15,7 +15,7 @@ from torch_geometric.data import HeteroData
 from graphcl.data.recipe import GraphRecipe
 from graphcl.evaluation.probe import Probe, judge, validation_score
 from graphcl.models import EMBEDDERS, Embedder
-from graphcl.ranges import Whole
+from graphcl.ranges import Seed
 from graphcl.training.checkpoint import write_atomically
 from graphcl.training.loop import Log, Progress, Training, fit
 from recsys import folder as files
@@ -36,7 +36,7 @@ class NodeSettings:
     """How the linear probes are trained."""
     monitor: Literal["loss", "valid_macro_f1"] = "loss"
     """What decides when to stop and which weights to keep; test labels never do."""
-    seed: Whole = 2026
+    seed: Seed = 2026
     """Fixes every random draw of the training."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes a GPU where there is one."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from graphcl.encoders.intents import intent_mixture
+from graphcl.errors import InputError
 from graphcl.ops import spmm
 from graphcl.ranges import Count, Positive, Range, Rate, Weight
 from graphcl.views import concrete, diffusion, feature, noise, random, spectral, structure, weighing
@@ -124,7 +125,7 @@ class FeatureShuffle(Kind):
 class SignedNoise(Kind):
     """Move every vector within its orthant, as SimGCL does."""
 
-    size: Weight
+    size: Annotated[float, Range(0, 1e6)]
     """How far."""
 
     def build(self, around: Surroundings) -> View:
@@ -216,12 +217,21 @@ class ConcreteMask(Kind):
         return weighing.ConcreteWeights(mask.requires_grad_(False), generator=around.generator())
 
 
+def refuse_none(views: "tuple[AnyView, ...]") -> None:
+    """Raise `InputError` where no view is named."""
+    if not views:
+        raise InputError("views: names none; give at least one, such as [{kind: edge_drop, ratio: 0.2}]")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Compose(Kind):
     """Views one after another."""
 
     views: "tuple[AnyView, ...]"
     """In this order."""
+
+    def __post_init__(self) -> None:
+        refuse_none(self.views)
 
     def build(self, around: Surroundings) -> View:
         """A chain."""
@@ -236,6 +246,11 @@ class RandomChoice(Kind):
     """What is drawn from."""
     weights: tuple[Weight, ...] | None = None
     """How often each, relative to the others; equally often if absent."""
+
+    def __post_init__(self) -> None:
+        refuse_none(self.views)
+        if self.weights is not None and (len(self.weights) != len(self.views) or not sum(self.weights)):
+            raise InputError(f"weights: {len(self.views)} views need as many weights, not all of them 0")
 
     def build(self, around: Surroundings) -> View:
         """Draws, then applies."""

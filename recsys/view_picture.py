@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from graphcl.errors import InputError
+from graphcl.evaluation.views import row_cosine
 from graphcl.training.checkpoint import write_atomically
 from graphcl.views.structure import undirected_keys
 from recsys.view_diagnosis import Diagnosis, degrees
@@ -127,8 +128,7 @@ def draw_change(axes: "Axes", diagnosis: Diagnosis) -> None:
     if weight is not None and len(weight):
         histogram(axes, weight, "weights of the edges left", "weight")
     elif bool((before.x != after.x).any()):
-        cosine = torch.cosine_similarity(before.x, after.x, dim=1)
-        histogram(axes, cosine, "vectors before and after", "cosine")
+        histogram(axes, row_cosine(before.x, after.x), "vectors before and after", "cosine")
     else:
         had = degrees(before)
         share = (degrees(after)[had > 0] / had[had > 0]).double()

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import InputError
-from graphcl.ranges import Count, Whole
+from graphcl.ranges import Count, Seed
 from graphcl.views import spectral
 from recsys.data.interactions import Interactions
 from recsys.models.graph import GraphRecommender, bipartite_adjacency
 from recsys.run import Run
-from recsys.view_kinds import AnyView
+from recsys.view_kinds import AnyView, refuse_none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,8 @@ class Trained:
             raise InputError(f"vectors.run: {self.run} is a {run.experiment.kind}, which has no vectors on the graph")
         if run.split.train.digest != train.digest:
             raise InputError(f"vectors.run: {self.run} was trained on other data than the graph is made from")
-        return run.model.embedding.detach(), run.model.requires_grad_(False)
+        model = run.model.cpu().requires_grad_(False)  # as the graph
+        return model.embedding.detach(), model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +68,8 @@ class ViewSettings:
     """What masks compare and feature views change."""
     draws: Count = 3
     """How often the view is drawn; means and standard deviations are over these."""
-    seed: Whole = 2026
+    seed: Seed = 2026
     """Fixes every draw."""
 
     def __post_init__(self) -> None:
-        if not self.views:
-            raise InputError("views: names none; give at least one, such as [{kind: edge_drop, ratio: 0.2}]")
+        refuse_none(self.views)

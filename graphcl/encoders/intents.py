@@ -14,7 +14,8 @@ _CELLS = 1 << 18
 def intent_mixture(x: Tensor, prototypes: Tensor) -> Tensor:
     r"""$\mathrm{softmax}_K(x C)\, C^\top$: [n, d], [d, K] -> [n, d] (DCCF, eq. 6; Ren et al., SIGIR 2023).
 
-    The [n, K] assignment is computed in blocks, and again in the backward pass: memory is O(n d + d K).
+    The [n, K] assignment is not kept but computed again in the backward pass, on the CPU in blocks: memory is
+    O(n d + d K) there.
     """
     with torch.autocast(x.device.type, enabled=False):
         result: Tensor = _IntentMixture.apply(x.to(prototypes.dtype), prototypes)

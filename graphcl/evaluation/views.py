@@ -13,7 +13,7 @@ from graphcl.views.structure import undirected_keys
 
 
 class ViewReport(NamedTuple):
-    """A view beside the graph that it was made from; edges count once, whatever their directions."""
+    """A view beside the graph that it was made from; edges count once, whatever their directions, loops not at all."""
 
     edges_before: int
     edges_after: int
@@ -36,7 +36,7 @@ class ViewReport(NamedTuple):
 def compare(before: Data, after: Data) -> ViewReport:
     """Diagnose a view of a homogeneous graph with the same nodes."""
     num_nodes = before.num_nodes
-    first, second = (undirected_keys(graph.edge_index, num_nodes).unique().cpu() for graph in (before, after))
+    first, second = (_joined_pairs(graph, num_nodes) for graph in (before, after))
     both = int(torch.isin(first, second).sum())
     either = len(first) + len(second) - both
     degrees = [_degrees(keys, num_nodes) for keys in (first, second)]
@@ -88,7 +88,7 @@ class FeatureReport(NamedTuple):
     columns_emptied: float
     """Share of features that are zero everywhere in the view and were not before."""
     mean_cosine: float
-    """Mean cosine of a node's row before and after."""
+    """Mean cosine of a node's row before and after; 1 for a row that did not change, zeros included."""
 
 
 @torch.no_grad()
@@ -100,8 +100,18 @@ def features_changed(before: Data, after: Data) -> FeatureReport | None:
     return FeatureReport(
         rows_changed=float((before.x != after.x).any(1).double().mean()),
         columns_emptied=float((empty[1] & ~empty[0]).double().mean()),
-        mean_cosine=float(F.cosine_similarity(before.x, after.x, dim=1).mean()),
+        mean_cosine=float(row_cosine(before.x, after.x).mean()),
     )
+
+
+def row_cosine(a: Tensor, b: Tensor) -> Tensor:
+    """[N] cosine of the rows of [N, d] each, 1 where they are equal."""
+    return F.cosine_similarity(a, b, dim=1).masked_fill((a == b).all(1), 1.0)
+
+
+def _joined_pairs(graph: Data, num_nodes: int) -> Tensor:
+    row, col = graph.edge_index
+    return undirected_keys(graph.edge_index[:, row != col], num_nodes).unique().cpu()
 
 
 def _degrees(keys: Tensor, num_nodes: int) -> Tensor:

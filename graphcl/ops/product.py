@@ -21,7 +21,8 @@ from graphcl.ops.precision import full_precision
 def spmm(matrix: SparseMatrix, x: Tensor, value: Tensor | None = None, *, transpose: bool = False) -> Tensor:
     """Sparse times dense: [R, C] x [C, d] -> [R, d]; `out[i] = sum_j value[i, j] x[j]`.
 
-    value: [E] instead of the matrix's own, in its order; gradients reach it and `x`, to any order.
+    value: [E] instead of the matrix's own, in its order; gradients reach it (or the matrix's own, where these want any)
+    and `x`, to any order.
     transpose: multiply by the transposed matrix instead, [R, d] -> [C, d].
 
     Half precision is computed in float32 and rounded once; the result has the type of `x`, whatever that of `value`.
@@ -31,6 +32,8 @@ def spmm(matrix: SparseMatrix, x: Tensor, value: Tensor | None = None, *, transp
         raise InputError(f"spmm: a {matrix.extra_repr()} matrix cannot multiply a tensor of shape {tuple(x.shape)}")
     if value is not None and value.shape != matrix.col.shape:
         raise InputError(f"spmm: {matrix.num_edges} entries came with values of shape {tuple(value.shape)}")
+    if value is None and matrix.value.requires_grad:
+        value = matrix.value
     wide = full_precision(x)
     result: Tensor = _Product.apply(matrix, wide, None if value is None else value.to(wide.dtype), transpose)
     return result.to(x.dtype)

@@ -55,12 +55,14 @@ class ConcreteMask(nn.Module):
     """A mask of edges that learns which to keep: `(edge_index [2, E], h [N, d]) -> weight [E]`.
 
     scorer: gives logits, for example `EdgeScorer`. Both directions of an edge share one draw if `pair` [E] numbers them
-    alike (`graphcl.views.structure.undirected_pairs`). In evaluation mode nothing is drawn. The temperature falls from
-    `start` to `end` geometrically as `progress` goes from 0 to 1; the trainer sets `progress`.
+    alike (`graphcl.views.structure.undirected_pairs`). In evaluation mode nothing is drawn. The temperature goes from
+    `start` to `end` geometrically as `progress`, which whoever trains the mask sets, goes from 0 to 1.
     """
 
     def __init__(self, scorer: nn.Module, *, start: float = 1.0, end: float = 0.1) -> None:
         super().__init__()
+        if start <= 0 or end <= 0:
+            raise InputError(f"temperatures must be above 0, got start {start} and end {end}")
         self.scorer, self.start, self.end = scorer, start, end
         self.progress = 0.0
 
@@ -86,7 +88,9 @@ class ConcreteMask(nn.Module):
         return hard_concrete(first, self.temperature, generator).index_select(0, pair)
 
     def budget_loss(self, edge_index: Tensor, h: Tensor, budget: float) -> Tensor:
-        """Square of how far the expected share of kept edges exceeds `budget`; 0 below it."""
+        """Square of how far the expected share of kept edges exceeds `budget`; 0 below it and without edges."""
+        if not edge_index.size(1):
+            return h.new_zeros(())
         kept = chance_of_weight(self.scorer(edge_index, h), self.temperature).mean()
         return (kept - budget).clamp(min=0).square()
 
@@ -97,6 +101,8 @@ class ConcreteMask(nn.Module):
             raise InputError(
                 f"a budget in (0, 1) can be set on an EdgeScorer, got {budget} on a {type(self.scorer).__name__}"
             )
+        if not edge_index.size(1):
+            raise InputError("a budget cannot be set on a graph without edges")
         logit, low, high = self.scorer(edge_index, h), -100.0, 100.0
         for _ in range(60):  # the kept share rises with the bias: bisect
             middle = (low + high) / 2

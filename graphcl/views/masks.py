@@ -1,7 +1,7 @@
 """Learnable masks of interactions: weights of edges that gradients flow through.
 
-A mask is a callable `(edge_index [2, E], h [N, d]) -> weight [E]`. The cosine mask of DCCF also comes fused with the
-propagation that it weighs, `cosine_propagation`, which stores nothing of size [E, d].
+`cosine_mask` and `adaptive_mask` weigh the entries of a `SparseMatrix` in its order, as `spmm` takes weights. DCCF's
+also comes fused with the propagation that it weighs, `cosine_propagation`, which stores nothing of size [E, d].
 """
 
 from typing import Any

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch_geometric.data import Data, HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from graphcl.errors import InputError
@@ -17,15 +18,18 @@ class RandomView(BaseTransform):
     """
 
     parts: Sequence[Callable[[Any], Any]] = ()
-    """The views that this one is made of; what they draw is drawn again with it."""
+    """The views that this one is made of; what they draw is drawn again with it. PyG's own random transforms, which
+    draw from PyTorch's global generator, may be among them."""
 
     def __init__(self, *, generator: torch.Generator | None = None) -> None:
         self.generator = generator or torch.Generator().manual_seed(0)
         self._states: list[Tensor] = []
+        self._global = torch.empty(0)
 
     def __call__(self, data: Any) -> Any:
         """A new view; `data` is not changed."""
         self._states = [generator.get_state() for generator in generators_of(self)]
+        self._global = torch.get_rng_state()
         return super().__call__(data)
 
     def again(self, data: Any) -> Any:
@@ -36,7 +40,9 @@ class RandomView(BaseTransform):
         later = [generator.get_state() for generator in generators]
         for generator, state in zip(generators, self._states, strict=True):
             generator.set_state(state)
-        view = super().__call__(data)
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self._global)
+            view = super().__call__(data)
         for generator, state in zip(generators, later, strict=True):
             generator.set_state(state)
         return view
@@ -98,6 +104,17 @@ def generators_of(view: Any) -> list[torch.Generator]:
     for part in getattr(view, "parts", ()) or getattr(view, "transforms", ()):
         found |= {id(generator): generator for generator in generators_of(part)}
     return list(found.values())
+
+
+def check_graph(data: Any, view: BaseTransform, *, typed: bool = False) -> None:
+    """Raise `InputError` where a view cannot work on this graph; typed: whether it can on `HeteroData`."""
+    name = type(view).__name__
+    if not typed and not isinstance(data, Data):
+        raise InputError(f"{name}: changes graphs of one type of node; make a Data of one, got {type(data).__name__}")
+    if any("edge_index" not in store for store in data.edge_stores):
+        raise InputError(f"{name}: the graph has no edges to change; set its edge_index, empty if there is no edge")
+    if isinstance(data, HeteroData) and any(store.num_nodes is None for store in data.node_stores):
+        raise InputError(f"{name}: a type of node has neither features nor num_nodes; set its num_nodes")
 
 
 def check_ratio(name: str, ratio: float) -> float:

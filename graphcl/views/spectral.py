@@ -6,8 +6,8 @@ from torch_geometric.data import Data
 
 from graphcl.errors import InputError
 from graphcl.ops import SparseMatrix, spmm, symmetric_adjacency
-from graphcl.views.random import RandomView
-from graphcl.views.structure import set_edges
+from graphcl.views.random import RandomView, check_graph
+from graphcl.views.structure import edge_weight_of, set_edges
 
 _OVERSAMPLING = 8
 """Directions beyond the rank that the subspace carries (Halko et al., SIAM Review 2011, section 4.2)."""
@@ -63,7 +63,8 @@ class LowRankEdges(RandomView):
     """The likeliest edges of a low-rank graph: every node keeps as many neighbours as it had, the strongest.
 
     The graph is undirected; an edge that either end chose is in both directions, with its entry of the low-rank matrix
-    as `edge_weight`. Cost: N^2 products of `rank` numbers, for looking at; a model uses `LowRank`.
+    as `edge_weight`. Weights that the graph had count. Cost: N^2 products of `rank` numbers, for looking at; a model
+    uses `LowRank`.
     """
 
     def __init__(self, rank: int, *, generator: torch.Generator | None = None) -> None:
@@ -72,7 +73,8 @@ class LowRankEdges(RandomView):
 
     def forward(self, data: Data) -> Data:
         """The view of a homogeneous graph."""
-        matrix = symmetric_adjacency(data.edge_index, data.num_nodes)
+        check_graph(data, self)
+        matrix = symmetric_adjacency(data.edge_index, data.num_nodes, edge_weight_of(data))
         low_rank = LowRank(matrix, self.rank, generator=self.generator)
         degrees = matrix.crow.diff().clamp(max=data.num_nodes)  # an edge that is listed twice counts twice
         row, col = [], []

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.data.storage import BaseStorage
+from torch_geometric.data.storage import BaseStorage, NodeStorage
 
 from graphcl.errors import InputError
 from graphcl.ops import sorted_csr
-from graphcl.views.random import RandomView, check_ratio
+from graphcl.views.random import RandomView, check_graph, check_ratio
 
 
 class EdgeDrop(RandomView):
@@ -28,6 +28,7 @@ class EdgeDrop(RandomView):
 
     def forward(self, data: Any) -> Any:
         """Drop edges of every edge type."""
+        check_graph(data, self, typed=True)
         for store in data.edge_stores:
             if self.undirected and isinstance(data, Data):
                 pair, count = undirected_pairs(store.edge_index, data.num_nodes)
@@ -46,14 +47,15 @@ class NodeDrop(RandomView):
 
     def forward(self, data: Any) -> Any:
         """Drop the edges of the drawn nodes."""
+        check_graph(data, self, typed=True)
         kept = {
-            store._key: ~self.choose(store.num_nodes, self.ratio, data.edge_stores[0].edge_index.device)
-            for store in data.node_stores
+            store._key: ~self.choose(store.num_nodes, self.ratio, torch.device("cpu")) for store in data.node_stores
         }
         for store in data.edge_stores:
             row, col = store.edge_index
             source, target = (None, None) if store._key is None else (store._key[0], store._key[-1])
-            keep_edges(store, kept[source].index_select(0, row) & kept[target].index_select(0, col))
+            left, right = kept[source].to(row.device), kept[target].to(row.device)
+            keep_edges(store, left.index_select(0, row) & right.index_select(0, col))
         return data
 
 
@@ -72,22 +74,42 @@ class EdgeAdd(RandomView):
 
     def forward(self, data: Data) -> Data:
         """Add edges to a homogeneous, undirected graph."""
+        check_graph(data, self)
         num_nodes, edge_index = data.num_nodes, data.edge_index
+        if self.sides is not None and not 0 <= self.sides <= num_nodes:
+            raise InputError(f"EdgeAdd: sides is the number of nodes on the first side, {self.sides} of {num_nodes}")
         known = undirected_keys(edge_index, num_nodes).unique()
         wanted = round(self.ratio * len(known))
         room = self._pairs(num_nodes) - int((known // num_nodes != known % num_nodes).sum())
         if wanted > room:
             raise InputError(f"{wanted} edges cannot be added: only {room} pairs of nodes are not joined yet")
+        new = self._new_edges(num_nodes, known, wanted, crowded=room < len(known) + 2 * wanted)
+        return set_edges(data, torch.cat([edge_index, new, new.flip(0)], 1))
+
+    def _new_edges(self, num_nodes: int, known: Tensor, wanted: int, *, crowded: bool) -> Tensor:
+        """[2, wanted] pairs that are not among the keys `known`; all free ones are listed where most are taken."""
+        if crowded:
+            pairs = self._all_pairs(num_nodes, known.device)
+            added = self._shuffled(pairs[~torch.isin(pairs, known)])[:wanted]
+            return torch.stack([added // num_nodes, added % num_nodes])
         added = known.new_empty(0)
         while len(added) < wanted:
-            # Enough draws that one round does unless the graph is nearly complete.
             missing = wanted - len(added)
-            fresh = self._candidates(num_nodes, 2 * missing + 16, edge_index.device)
+            fresh = self._candidates(num_nodes, 2 * missing + 16, known.device)
             fresh = fresh[~torch.isin(fresh, torch.cat([known, added]))].unique()
-            order = torch.randperm(len(fresh), generator=self.generator, device=self.generator.device)
-            added = torch.cat([added, fresh[order.to(fresh.device)][:missing]])
-        new = torch.stack([added // num_nodes, added % num_nodes])
-        return set_edges(data, torch.cat([edge_index, new, new.flip(0)], 1))
+            added = torch.cat([added, self._shuffled(fresh)[:missing]])
+        return torch.stack([added // num_nodes, added % num_nodes])
+
+    def _shuffled(self, keys: Tensor) -> Tensor:
+        order = torch.randperm(len(keys), generator=self.generator, device=self.generator.device)
+        return keys[order.to(keys.device)]
+
+    def _all_pairs(self, num_nodes: int, device: torch.device) -> Tensor:
+        if self.sides is None:
+            low, high = torch.triu_indices(num_nodes, num_nodes, 1, device=device)
+            return low * num_nodes + high
+        low, high = torch.arange(self.sides, device=device), torch.arange(self.sides, num_nodes, device=device)
+        return (low.unsqueeze(1) * num_nodes + high).flatten()
 
     def _pairs(self, num_nodes: int) -> int:
         if self.sides is None:
@@ -120,6 +142,7 @@ class RandomWalkSubgraph(RandomView):
 
     def forward(self, data: Data) -> Data:
         """Keep the induced subgraph of the visited nodes."""
+        check_graph(data, self)
         edge_index, num_nodes = data.edge_index, data.num_nodes
         crow, col, _ = sorted_csr(edge_index, num_nodes)
         root = self.choose(num_nodes, self.roots, edge_index.device).nonzero().flatten()
@@ -152,18 +175,35 @@ def undirected_pairs(edge_index: Tensor, num_nodes: int) -> tuple[Tensor, int]:
 
 
 def keep_edges(store: BaseStorage, kept: Tensor) -> None:
-    """Reduce a PyG edge store, attributes included, to the edges where `kept` [E] is True."""
+    """Reduce a PyG edge store, attributes included, to the edges where `kept` [E] is True.
+
+    What an attribute of edges is, PyG says: where there are as many nodes as edges, only names with `edge` in them.
+    """
+    write_down_num_nodes(store)
     # Asked before anything changes: PyG tells edge attributes by the length of `edge_index`.
     attributes = [key for key, value in store.items() if isinstance(value, Tensor) and store.is_edge_attr(key)]
     for key in attributes:
         store[key] = store[key][:, kept] if key == "edge_index" else store[key][kept]
 
 
+def write_down_num_nodes(store: BaseStorage) -> None:
+    """Keep the number of nodes of a graph that has it from its edges alone: fewer edges are not fewer nodes."""
+    if isinstance(store, NodeStorage) and "num_nodes" not in store:
+        store.num_nodes = store.num_nodes
+
+
 def set_edges(data: Data, edge_index: Tensor, edge_weight: Tensor | None = None) -> Data:
     """Give a graph other edges; attributes of the old ones go, `edge_weight` [E] comes where it is given."""
+    write_down_num_nodes(data.edge_stores[0])
     for key in [key for key in data.keys() if data.is_edge_attr(key) and key != "edge_index"]:  # noqa: SIM118
         del data[key]
     data.edge_index = edge_index
     if edge_weight is not None:
         data.edge_weight = edge_weight
     return data
+
+
+def edge_weight_of(data: Data) -> Tensor | None:
+    """[E] a constant, or None where the graph has no weights."""
+    weight = data.get("edge_weight")
+    return None if weight is None else weight.detach()

@@ -12,7 +12,7 @@ from graphcl.errors import InputError
 from graphcl.ops import SparseMatrix, normalize
 from graphcl.views.concrete import ConcreteMask
 from graphcl.views.masks import cosine_mask
-from graphcl.views.random import RandomView
+from graphcl.views.random import RandomView, check_graph
 from graphcl.views.structure import keep_edges, undirected_pairs
 
 Signal = Callable[[Data], Tensor]
@@ -27,6 +27,7 @@ class CosineWeights(BaseTransform):
 
     def forward(self, data: Data) -> Data:
         """Weigh the edges of a homogeneous graph."""
+        check_graph(data, self)
         num_nodes = data.num_nodes
         places = torch.arange(data.edge_index.size(1), device=data.edge_index.device)
         matrix = SparseMatrix.from_edges(data.edge_index, places, shape=num_nodes)
@@ -48,6 +49,7 @@ class ConcreteWeights(RandomView):
 
     def forward(self, data: Data) -> Data:
         """Weigh the edges of a homogeneous graph."""
+        check_graph(data, self)
         pair, _ = undirected_pairs(data.edge_index, data.num_nodes)
         return weigh(data, self.mask(data.edge_index, self.signal(data), self.generator, pair))
 

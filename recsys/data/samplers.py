@@ -81,6 +81,11 @@ class PairSampler:
     ) -> None:
         if epoch_size is not None and users == "interactions":
             raise InputError("epoch_size: only users drawn uniformly have an epoch of any size; a pass has its own")
+        if users not in ("interactions", "uniform") or negatives < 1 or (epoch_size is not None and epoch_size < 1):
+            raise InputError(
+                f"users is 'interactions' or 'uniform', negatives and epoch_size are at least 1; "
+                f"got {users!r}, {negatives} and {epoch_size}"
+            )
         if not len(train):
             raise InputError("train: holds no interaction, so there is nothing to compare")
         pair = torch.unique(train.user * train.num_items + train.item)
@@ -121,6 +126,10 @@ def _integer_weights(item: Tensor, num_users: int, num_items: int, alpha: float)
     """[num_items] int64 weights of at least one, small enough that users times their sum stays below 2^62."""
     if alpha == 0:
         return torch.ones(num_items, dtype=torch.long)
-    popularity = torch.bincount(item, minlength=num_items).double() ** alpha
+    counts = torch.bincount(item, minlength=num_items).double()
+    # Over the largest count, no power of them overflows.
+    popularity = (counts / counts.max().clamp(min=1)) ** alpha
+    if not bool(popularity.isfinite().all()):
+        raise InputError(f"popularity: must be a finite number, at least 0 where an item has no user, got {alpha}")
     scale = min(_RESOLUTION, (1 << 62) // num_users - 2 * num_items) / popularity.sum()
     return (popularity * scale).long().clamp(min=1)

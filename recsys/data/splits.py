@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import InputError
-from graphcl.ranges import Rate, Whole
+from graphcl.ranges import Rate, Seed
 from recsys.data.interactions import Interactions, Released, Split
 from recsys.data.ragged import offsets_of
 
@@ -54,7 +54,7 @@ class Ratio:
     """Whether each user's events are divided, or all together."""
     by: Literal["random", "time"] = "random"
     """Which events are held out: any, or the latest."""
-    seed: Whole = 2020
+    seed: Seed = 2020
     """Fixes the draw, where it is random."""
 
     def __post_init__(self) -> None:
@@ -190,7 +190,7 @@ class AsReleased:
 
     valid: Rate = 0.1
     """The share of each user's training events that becomes validation where none was released; 0 for none."""
-    seed: Whole = 2020
+    seed: Seed = 2020
     """Fixes that draw."""
 
     def divide(self, events: Interactions | Released) -> Split:

@@ -157,7 +157,9 @@ class Contrastive(GraphRecommender):
         return terms
 
     def _compare(self, side: int, rows: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        """The objective on rows [n] of one side, views [n, d]."""
+        """The objective on rows [n] of one side, views [n, d]; 0 where a batch has one row, which has no negative."""
+        if len(rows) < 2:
+            return a.new_zeros(())
         name, loss = self.config.objective, self.losses[side]
         if name in CLUSTERED:
             return self._with_clusters(loss, self.clusters[side], rows, a, b)

@@ -38,9 +38,11 @@ class DirectAU(GraphRecommender):
         """Alignment, uniformity and the norm penalty."""
         vectors, rows = self.embed(), (batch.user, batch.positive + self.num_users)
         user, item = (vectors.index_select(0, side) for side in rows)
+        # One pair, as the last batch may be, has nothing to spread.
+        spread = (uniformity(user) + uniformity(item)) / 2 if len(user) > 1 else user.new_zeros(())
         penalty = l2(*(self.embedding.index_select(0, side) for side in rows), batch_size=len(batch.user))
         return {
             "alignment": alignment(user, item),
-            "uniformity": self.config.uniformity_weight * (uniformity(user) + uniformity(item)) / 2,
+            "uniformity": self.config.uniformity_weight * spread,
             "reg": self.config.reg_weight * penalty,
         }

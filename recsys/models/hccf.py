@@ -57,7 +57,8 @@ class HCCF(GraphRecommender):
 
         By associativity nothing of size [n, K] is made: $H^\top x = W^\top (E^\top x)$.
         """
-        square = (hyperedges * (first.T @ first @ hyperedges)).sum(0)
+        with torch.autocast(first.device.type, enabled=False):  # in half precision squares may come out negative
+            square = (hyperedges * (first.T @ first @ hyperedges)).sum(0)
         membership = hyperedges * square.clamp(min=1e-24).rsqrt()
         message = self.activate(membership.T @ (first.T @ x))
         return self.activate(first @ (membership @ message))

@@ -100,6 +100,8 @@ class NCL(GraphRecommender):
             for weight, rows, here, there in zip(weights, nodes, first, later, strict=True)
         ]
         terms["contrast"] = self.config.cl_weight * torch.stack(neighbours).sum()
+        if self.config.prototype_weight:
+            terms["prototypes"] = self.embedding.new_zeros(())
         if self.clusters:
             centroids = self.user_centroids, self.item_centroids
             prototypes = [

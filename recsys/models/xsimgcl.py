@@ -1,7 +1,8 @@
 """XSimGCL: towards extremely simple graph contrastive learning (Yu et al., TKDE 2023).
 
-Deviations: none known from the paper; the mean over layers leaves the embedding itself out, and the negatives of a
-node are the distinct users (or items) of the batch, as in the authors' code.
+Deviations from the authors' code: the penalty is on the table, not on the noisy vectors, and the table starts normal,
+not by Xavier's rule. As there, the mean over layers leaves the embedding itself out, and the negatives of a node are
+the distinct users (or items) of the batch.
 """
 
 from dataclasses import dataclass

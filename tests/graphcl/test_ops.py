@@ -95,6 +95,17 @@ def test_first_and_second_derivatives(symmetric):
         assert torch.autograd.gradgradcheck(function, inputs)
 
 
+@pytest.mark.parametrize("transpose", [True, False])
+def test_gradients_reach_a_matrix_whose_own_values_want_them(transpose):
+    edges, x = torch.tensor([[0, 0, 2], [1, 2, 0]]), torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    weight = torch.rand(3, dtype=torch.float64, requires_grad=True)
+
+    def product(values, table):
+        return spmm(SparseMatrix.from_edges(edges, values, shape=3), table, transpose=transpose)
+
+    assert torch.autograd.gradcheck(product, (weight, x))
+
+
 def test_edge_dot_is_the_product_of_the_ends():
     matrix = SparseMatrix.from_edges(edges(4, 6, 15), shape=(4, 6))
     a, b = torch.randn(4, 5), torch.randn(6, 5)

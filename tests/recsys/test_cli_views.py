@@ -124,6 +124,11 @@ def test_the_command_prints_draws_and_names_mistakes(write, tmp_path, monkeypatc
     assert "did you mean 'node_drop'?" in text
     assert "did you mean 'draws'?" in text
     assert "ratio: must be in [0, 1]" in call(write({"kind": "node_drop", "ratio": 2}))
+    assert "seed: must be in [0, 9.22337e+18]" in call(write({"kind": "node_drop", "ratio": 0.1}, seed=10**22))
+    assert "ratio: must be a number, got true" in call(write({"kind": "node_drop", "ratio": True}))
+    assert "views: names none" in call(write({"kind": "compose", "views": []}))
+    choice = {"kind": "random_choice", "views": [{"kind": "node_drop", "ratio": 0.1}], "weights": [0]}
+    assert "weights: 1 views need as many weights, not all of them 0" in call(write(choice))
     (tmp_path / "file").touch()
     text = call(write({"kind": "node_drop", "ratio": 0.5}), "--out", tmp_path / "file")
     assert "file: cannot be made (File exists); name a writable folder" in text

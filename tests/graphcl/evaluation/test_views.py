@@ -47,3 +47,17 @@ def test_features_by_hand():
     assert features_changed(before, after) is None
     before.x, after.x = torch.tensor([[1.0, 1.0], [0.0, 2.0]]), torch.tensor([[0.0, 1.0], [0.0, 2.0]])
     assert features_changed(before, after) == pytest.approx((0.5, 0.5, (0.5**0.5 + 1) / 2))
+
+
+def test_a_loop_is_no_neighbour():
+    before = undirected([(0, 1), (1, 2)], 3)
+    loops = Data(edge_index=torch.arange(3).expand(2, 3), num_nodes=3)
+    report = compare(before, loops)
+    assert (report.edges_after, report.edges_kept, report.isolated_after) == (0, 0, 3)
+    assert (report.mean_degree_after, report.degree_shift) == (0, 1)
+
+
+def test_a_row_of_zeros_that_did_not_change_did_not_turn():
+    before, after = undirected([(0, 1)], 2), undirected([(0, 1)], 2)
+    before.x, after.x = torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[2.0, 0.0], [0.0, 0.0]])
+    assert features_changed(before, after).mean_cosine == 1

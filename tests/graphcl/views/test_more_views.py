@@ -9,7 +9,7 @@ from graphcl.ops import SparseMatrix
 from graphcl.views.concrete import ConcreteMask, EdgeScorer, chance_of_weight, hard_concrete
 from graphcl.views.diffusion import PersonalizedPageRank
 from graphcl.views.feature import FeatureMask, FeatureShuffle
-from graphcl.views.spectral import LowRank, randomized_svd
+from graphcl.views.spectral import LowRank, LowRankEdges, randomized_svd
 from graphcl.views.structure import undirected_pairs
 
 
@@ -129,3 +129,43 @@ def test_the_budget_is_learned():
         optimizer.step()
     kept = chance_of_weight(mask.scorer(data.edge_index, data.x), mask.temperature).mean()
     assert kept < 0.33
+
+
+@pytest.mark.parametrize("make", [lambda: PersonalizedPageRank(0.2, top_k=9), lambda: LowRankEdges(4)])
+def test_views_of_the_whole_graph_read_its_weights(make):
+    data = random_graph()
+    plain = make()(data)
+    data.edge_weight = torch.ones(data.num_edges)
+    same = make()(data)
+    assert torch.equal(same.edge_index, plain.edge_index)
+    assert torch.equal(same.edge_weight, plain.edge_weight)
+    gone = (data.edge_index == data.edge_index[:, :1]).all(0) | (data.edge_index == data.edge_index[:, :1].flip(0)).all(
+        0
+    )
+    data.edge_weight[gone] = 0.0
+    without = data.clone()
+    without.edge_index, without.edge_weight = data.edge_index[:, ~gone], None
+    weighed, removed = make()(data), make()(without)
+    if "rank" not in vars(make()):  # a low-rank graph keeps as many edges as are listed
+        assert torch.equal(weighed.edge_index, removed.edge_index)
+        torch.testing.assert_close(weighed.edge_weight, removed.edge_weight)
+    assert not torch.equal(weighed.edge_weight, plain.edge_weight)
+
+
+def test_a_series_without_end_is_refused():
+    with pytest.raises(InputError, match="raise either"):
+        PersonalizedPageRank(1e-12)
+
+
+def test_a_budget_without_edges():
+    mask = ConcreteMask(EdgeScorer(3, 4))
+    nothing, h = torch.zeros(2, 0, dtype=torch.long), torch.ones(5, 3)
+    assert mask.budget_loss(nothing, h, 0.5) == 0
+    with pytest.raises(InputError, match="without edges"):
+        mask.set_budget(nothing, h, 0.5)
+
+
+@pytest.mark.parametrize("ends", [{"start": 0.0}, {"end": -1.0}])
+def test_temperatures_that_are_none_are_refused(ends):
+    with pytest.raises(InputError, match="temperatures must be above 0"):
+        ConcreteMask(EdgeScorer(3, 4), **ends)

@@ -5,8 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import Data, HeteroData
+from torch_geometric.transforms import RandomJitter
 
 from graphcl.errors import InputError
+from graphcl.views.diffusion import PersonalizedPageRank
 from graphcl.views.random import Compose, RandomChoice
 from graphcl.views.spectral import LowRankEdges
 from graphcl.views.structure import EdgeAdd, EdgeDrop, NodeDrop, RandomWalkSubgraph
@@ -171,3 +173,64 @@ def test_ratios_out_of_range_are_refused():
     for make in (lambda: EdgeDrop(1.5), lambda: NodeDrop(-0.1), lambda: RandomWalkSubgraph(2.0, 1)):
         with pytest.raises(InputError, match="between 0 and 1"):
             make()
+
+
+@pytest.mark.parametrize("view", [EdgeDrop(1.0), NodeDrop(0.5), RandomWalkSubgraph(0.2, 1)])
+def test_nodes_stay_where_their_number_came_from_the_edges(view):
+    bare = Data(edge_index=torch.tensor([[0, 1, 0, 9], [1, 0, 9, 0]]))
+    assert view(bare).num_nodes == 10
+    assert Compose([view, EdgeAdd(0.5)])(bare).num_nodes == 10
+    assert "num_nodes" not in bare
+
+
+@pytest.mark.parametrize(("sides", "pairs"), [(None, 45), (4, 24)])
+def test_the_last_free_pair_is_found_at_once(sides, pairs):
+    low, high = (
+        torch.triu_indices(10, 10, 1) if sides is None else torch.cartesian_prod(*torch.arange(10).split([4, 6])).T
+    )
+    ends = torch.stack([low, high])[:, torch.arange(pairs) != 7]
+    full = Data(edge_index=torch.cat([ends, ends.flip(0)], 1), num_nodes=10)
+    view = EdgeAdd(1 / (pairs - 1), sides=sides)(full)
+    assert (int(low[7]), int(high[7])) in edge_set(view)
+    assert view.num_edges == 2 * pairs
+
+
+def test_sides_beyond_the_graph_are_refused():
+    with pytest.raises(InputError, match="sides is the number of nodes on the first side, 40 of 12"):
+        EdgeAdd(0.1, sides=40)(graph())
+
+
+def test_again_repeats_what_pyg_drew():
+    chain = Compose([EdgeDrop(0.5), RandomJitter(0.1)])
+    placed = graph()
+    placed.pos = torch.zeros(NUM_NODES, 2)
+    first = chain(placed)
+    state = torch.get_rng_state()
+    assert torch.equal(chain.again(placed).pos, first.pos)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(chain(placed).pos, first.pos)
+
+
+@pytest.mark.parametrize(
+    "view", [EdgeDrop(0.5), NodeDrop(0.5), EdgeAdd(0.5), RandomWalkSubgraph(0.5, 2), LowRankEdges(2)]
+)
+def test_a_graph_without_edge_index_is_refused_in_words(view):
+    with pytest.raises(InputError, match="the graph has no edges to change"):
+        view(Data(x=torch.ones(3, 2)))
+
+
+@pytest.mark.parametrize("view", [EdgeAdd(0.5), RandomWalkSubgraph(0.5, 2), LowRankEdges(2), PersonalizedPageRank()])
+def test_typed_graphs_are_refused_where_a_view_cannot_change_them(view):
+    typed = HeteroData()
+    typed["user"].num_nodes = 2
+    typed["user", "knows", "user"].edge_index = torch.tensor([[0], [1]])
+    with pytest.raises(InputError, match="changes graphs of one type of node"):
+        view(typed)
+
+
+def test_node_drop_needs_to_know_how_many_nodes_there_are():
+    typed = HeteroData()
+    typed["user"].name = "nobody counted"
+    typed["user", "knows", "user"].edge_index = torch.tensor([[0], [1]])
+    with pytest.raises(InputError, match="set its num_nodes"):
+        NodeDrop(0.5)(typed)

@@ -5,7 +5,7 @@ import torch
 from torch_geometric.data import Data
 
 from graphcl.errors import InputError
-from graphcl.ops import SparseMatrix, symmetric_adjacency
+from graphcl.ops import SparseMatrix, spmm, symmetric_adjacency
 from graphcl.views.concrete import ConcreteMask, EdgeScorer
 from graphcl.views.masks import adaptive_mask, cosine_mask
 from graphcl.views.noise import SignedNoise
@@ -98,3 +98,12 @@ def test_signed_noise_moves_every_row_by_its_size():
     torch.testing.assert_close((first.x - data.x).norm(dim=1), torch.full((9,), 0.2))
     assert torch.equal(view.again(data).x, first.x)
     assert not torch.equal(view(data).x, first.x)
+
+
+def test_gradients_flow_through_a_mask_into_its_signal():
+    data = graph()
+    h = torch.randn(data.num_nodes, 4, requires_grad=True)
+    weighed = CosineWeights(lambda _: h)(data)
+    adjacency = symmetric_adjacency(weighed.edge_index, weighed.num_nodes, weighed.edge_weight)
+    spmm(adjacency, torch.randn(data.num_nodes, 2)).square().sum().backward()
+    assert h.grad.abs().sum() > 0

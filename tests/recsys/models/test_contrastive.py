@@ -72,3 +72,12 @@ def test_no_weight_is_no_contrast():
     batch = next(iter(model.sampler().batches(8, torch.Generator().manual_seed(0))))
     assert set(model(batch, "all")) == {"bpr", "reg"}
     assert isinstance(model.losses[0], InfoNCE)
+
+
+@every_objective
+def test_a_batch_of_one_pair_has_nothing_to_contrast(objective):
+    model = make(objective=objective, cl_weight=1.0)
+    sampler = model.sampler()
+    model.begin_epoch(sampler)
+    batch = next(iter(sampler.batches(1, torch.Generator().manual_seed(0))))
+    assert model(batch, "all")["contrast"] == 0
