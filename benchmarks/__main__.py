@@ -39,7 +39,7 @@ TableName = Annotated[str, typer.Argument(metavar="TABLE", help="a name from 'py
 SomeTable = Annotated[str | None, typer.Argument(metavar="[TABLE]", help="default: every table")]
 Rows = Annotated[str, typer.Option(help="comma-separated; default: all that can be run")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
-Place = Annotated[Path, typer.Option(help="folder of tables, configs, results and runs")]
+Place = Annotated[Path, typer.Option(help="folder of tables, configs, results and runs", resolve_path=True)]
 HERE = Home().root
 
 

@@ -23,7 +23,6 @@ from recsys.evaluation.ranking import Ranking, rank
 from recsys.evaluation.slices import slices
 from recsys.run import Run, train
 
-METER = "spent.json"
 DETAILS = ("losses", "metrics", "gradient_norm")
 
 
@@ -35,7 +34,9 @@ def run_cell(board: Board, row: str, seed: int, *, device: str = "auto") -> Path
     """
     experiment = board.experiment(row, seed, device=device)
     output = Path(experiment.settings.output)
-    with locked(output / ".lock", f"cell {row}, seed {seed}, of table {board.name}"), metered(output / METER) as meter:
+    # Of this configuration alone: another one of the same cell has a file of its own.
+    costs = output / f"spent-{experiment.digest[:12]}.json"
+    with locked(output / ".lock", f"cell {row}, seed {seed}, of table {board.name}"), metered(costs) as meter:
         split = experiment.split()
         if board.table.digest not in (None, split.digest):
             raise InputError(
@@ -99,6 +100,7 @@ class Meter:
         past = json.loads(path.read_text()) if path.exists() else {}
         zero = Spent(wall_seconds=0, cpu_seconds=0, peak_memory_mib=0, sessions=0)
         self.past = replace(zero, **past)
+        self.commits = tuple(dict.fromkeys([*self.past.commits, str(files.commit())]))
         self.started = time.perf_counter(), time.process_time(), energy()
 
     def tick(self, _: Mapping[str, Any]) -> None:
@@ -109,6 +111,8 @@ class Meter:
         """What was spent until now."""
         wall, cpu, joules = self.started
         now = energy()
+        if now is not None and joules is not None and now < joules:
+            now = None  # the counter began anew: nobody knows how often
         gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
         spent = Spent(
             wall_seconds=round(self.past.wall_seconds + time.perf_counter() - wall, 2),
@@ -117,6 +121,7 @@ class Meter:
             gpu_memory_mib=gpu,
             energy_joules=None if joules is None or now is None else (self.past.energy_joules or 0) + now - joules,
             sessions=self.past.sessions + 1,
+            commits=self.commits,
         )
         write_atomically(self.path, json.dumps(asdict(spent)).encode())
         return spent

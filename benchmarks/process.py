@@ -1,5 +1,6 @@
 """A cell in a process of its own."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -8,7 +9,11 @@ from typing import Literal
 
 
 def run_module(arguments: Sequence[str], log: Path, lock: int, *, mode: Literal["a", "w"] = "a") -> int:
-    """`python -m` with the arguments, its output in `log`; it holds the lock with us. Returns its exit status."""
+    """`python -m` with the arguments, its output in `log`; it holds the lock with us. Returns its exit status.
+
+    It starts in the root of the repository, so that what the environment says of folders is made absolute.
+    """
+    folders = {"GRAPHCL_DATA": str(Path(os.environ["GRAPHCL_DATA"]).resolve())} if "GRAPHCL_DATA" in os.environ else {}
     with log.open(mode) as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
@@ -16,6 +21,7 @@ def run_module(arguments: Sequence[str], log: Path, lock: int, *, mode: Literal[
             stderr=subprocess.STDOUT,
             pass_fds=(lock,),
             cwd=Path(__file__).parents[1],
+            env=os.environ | folders,
         )
         try:
             return process.wait()

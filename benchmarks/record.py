@@ -21,6 +21,9 @@ from recsys.experiment import Experiment
 
 log = logging.getLogger(__name__)
 
+TOLERANCE = 1e-5
+"""A mean and its values per user, which are kept in float32, agree to this."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
@@ -35,6 +38,8 @@ class Spent:
     """Of the whole processor package while the cell ran, whatever else ran; None where the system does not tell."""
     sessions: int = 1
     """How often it was started; more than one if it was interrupted."""
+    commits: tuple[str, ...] = ()
+    """The code of each session, where that changed; older records do not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +66,13 @@ class Record:
     """A record per epoch: losses, metrics on validation, seconds."""
     parameters: int
     environment: dict[str, Any]
-    """Commit, versions, hardware."""
+    """Commit, versions, hardware, of the first session."""
     spent: Spent
 
     @property
     def commit(self) -> str:
-        """The code that it was made with."""
-        return str(self.environment.get("commit"))
+        """The code that it was made with; more than one where it changed between sessions."""
+        return ", ".join(self.spent.commits) or str(self.environment.get("commit"))
 
 
 def path_of(board: Board, row: str, seed: int) -> Path:
@@ -120,6 +125,32 @@ def check(board: Board, record: Record, path: Path) -> Iterator[str]:
         yield f"{path}: was made with another configuration than the table has now; {again}"
     elif missing := set(board.table.masking) - set(record.test):
         yield f"{path}: lacks the masking rule {', '.join(sorted(missing))}; delete it and run the cell again"
+    else:
+        yield from incomplete(board, record, path)
+
+
+def incomplete(board: Board, record: Record, path: Path) -> Iterator[str]:
+    """What a record lacks, or says otherwise than the values per user beside it."""
+    again = "restore it, or delete it and run the cell again"
+    if not {"machine", "packages", "python"} <= set(record.environment):
+        yield f"{path}: does not say where it was made (environment); {again}"
+    for rule in board.table.masking:
+        if missing := set(board.table.metrics) - set(record.test[rule]):
+            yield f"{path}: lacks {', '.join(sorted(missing))} by the masking rule {rule}; {again}"
+            return
+    for rule in board.table.masking:
+        for metric in board.table.metrics:
+            try:
+                values = per_user(board, record.row, record.seed, rule, metric)
+            except InputError as error:
+                yield str(error)
+                return
+            if values is not None and abs(float(values.mean()) - record.test[rule][metric]) > TOLERANCE:
+                yield (
+                    f"{path}: says {metric} {record.test[rule][metric]:.4f} ({rule}), the users in "
+                    f"{path.with_suffix('.npz').name} have {float(values.mean()):.4f}; {again}"
+                )
+                return
 
 
 def same_configuration(board: Board, record: Record) -> bool:

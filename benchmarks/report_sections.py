@@ -36,7 +36,8 @@ class Sections:
     def progress(self) -> tuple[int, int]:
         """Cells with a record, cells of the table."""
         board = self.summary.board
-        return len(self.summary.records), sum(len(board.seeds(row, board.table.seeds)) for row in self.summary.rows)
+        wanted = {(row, seed) for row in self.summary.rows for seed in board.seeds(row, board.table.seeds)}
+        return len(wanted & set(self.summary.records)), len(wanted)
 
     def results(self, rule: Masking) -> Section:
         """Test metrics by one masking rule, the bars, and the comparisons."""
@@ -156,7 +157,8 @@ class Sections:
         curves = plots.curves()
         parts: list[Part] = [Figure(plots.costs(), "Up and to the left is better; one point a row, mean over seeds.")]
         if curves:
-            parts.insert(0, Figure(curves, "Mean over seeds; closed forms have no curve."))
+            caption = "Mean over the seeds that were still training; closed forms have no curve."
+            parts.insert(0, Figure(curves, caption))
         return Section("Training", parts)
 
     def by_activity(self) -> Section:
@@ -195,7 +197,7 @@ class Sections:
         )
         caption = (
             "Mean over seeds of a whole cell: data, training, validation, test. Peak memory: the largest of them; kJ: "
-            "of the processor, whatever else ran; trials: of the search, as many for all that have what is searched."
+            "of the processor, whatever else ran; trials: of this table's search, 0 where the row is as written."
         )
         return Section("Costs", [Grid(("", *header), rows, caption, text=frozenset({0, len(header)}))])
 
@@ -228,8 +230,8 @@ class Sections:
         facts["search"] = (
             f"{search.trials} trials a row on validation, up to {search.epochs} epochs, patience {search.patience}: "
             f"{inline(search.space)}"
-            if search.trials
-            else "none"
+            if search.trials and any(map(self.summary.board.found, self.summary.rows))
+            else "none was made; rows stand as written"
         )
         facts["tolerance"] = f"{table.tolerance:.0%} of a published value"
         facts["cost of the table"] = table.cost or "not estimated"

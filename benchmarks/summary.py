@@ -148,7 +148,7 @@ class Summary:
         return {name: {metric: mean(values) for metric, values in metrics.items()} for name, metrics in found.items()}
 
     def curve(self, row: str) -> list[tuple[int, float]]:
-        """(epoch, monitored metric on validation), mean over the seeds that came so far."""
+        """(epoch, monitored metric on validation), mean over the seeds that were still training."""
         found: dict[int, list[float]] = defaultdict(list)
         for record in self.seeds(row):
             for epoch in record.curve:
@@ -182,7 +182,7 @@ class Summary:
             "GPU MiB": "—" if None in gpu else f"{max(value for value in gpu if value is not None):,.0f}",
             "kJ": "unknown" if None in joules else f"{mean(value for value in joules if value is not None) / 1e3:.1f}",
             "trials": self.trials(row),
-            "commit": ", ".join(dict.fromkeys(r.commit[:10] for r in found)),
+            "commit": ", ".join(dict.fromkeys(name for r in found for name in short(r.commit))),
         }
 
     def hardware(self) -> dict[str, int]:
@@ -196,6 +196,11 @@ class Summary:
                 f"GPU {machine['gpu'] or 'none'}; Python {record.environment['python']}, {versions}"
             ] += 1
         return dict(found)
+
+
+def short(commits: str) -> list[str]:
+    """The first ten digits of each commit, and whether files were changed."""
+    return [name[:10] + ("-dirty" if name.endswith("-dirty") else "") for name in commits.split(", ")]
 
 
 def significant(probability: float) -> str:

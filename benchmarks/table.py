@@ -272,7 +272,7 @@ class Board:
         Raises:
             InputError: a row is not in the table, or has no model here.
         """
-        chosen = list(rows) or list(self.table.trained)
+        chosen = list(dict.fromkeys(rows)) or list(self.table.trained)
         for row in chosen:
             if row not in self.table.rows:
                 raise InputError(f"row {row!r} is not in table {self.name}{suggest(row, self.table.rows)}")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from shutil import copyfile
 
 import yaml
@@ -13,8 +14,8 @@ from graphcl.errors import InputError
 from graphcl.training.checkpoint import write_atomically
 from recsys.config import dump
 from recsys.experiment import Experiment
-from recsys.search_space import searchable, space_of
-from recsys.tune import TRIALS, search, summary
+from recsys.search_space import Space, searchable, space_of
+from recsys.tune import TRIALS, is_another, search, summary
 
 SEED = 0
 """Of every search; the seeds of the table are for its cells."""
@@ -46,11 +47,14 @@ def tune_table(
             space = space_of(board.table.rows[row].search or wanted.space)
             if not searchable(space, experiment):
                 continue
+            split = experiment.split()
+            if board.table.digest not in (None, split.digest):
+                raise InputError(f"table {board.name}: is on the split {board.table.digest}, this is {split.digest}")
             shorter = replace(experiment.training, epochs=wanted.epochs, patience=wanted.patience)
             experiment = Experiment(
                 experiment.settings, experiment.model, experiment.config, shorter, experiment.evaluation
             )
-            folder = board.home.runs(board.name) / "tuning" / row
+            folder = set_aside_another(board.home.runs(board.name) / "tuning" / row, experiment, space)
             say(f"{row}: searching")
             done = search(
                 experiment,
@@ -58,6 +62,7 @@ def tune_table(
                 folder,
                 trials=trials or wanted.trials,
                 budget=budget,
+                split=split,
                 log=lambda trial: say(f"  {trial['number']}: {trial['value']} {trial['keys']}"),
             )
             found = summary(done, experiment)
@@ -68,3 +73,11 @@ def tune_table(
             copyfile(folder / TRIALS, kept)
             write_atomically(target, yaml.safe_dump(dump(found), sort_keys=False).encode())
             say(f"{row}: {board.table.monitor} {found.value:.4f} on validation, trial {found.best} of {found.trials}")
+
+
+def set_aside_another(folder: Path, experiment: Experiment, space: Space) -> Path:
+    """`folder`, after the search of an earlier definition of the row, if it holds one, has been moved beside it."""
+    if is_another(folder, experiment, space):
+        number = sum(1 for _ in folder.parent.glob(f"{folder.name}.*"))
+        folder.rename(folder.with_name(f"{folder.name}.{number}"))
+    return folder

@@ -1,5 +1,6 @@
 """Each published value: reproduced, above, below, or not comparable and why. Never a guess."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -37,7 +38,8 @@ def verify(summary: Summary) -> Iterator[Verdict]:
         if ours is None:
             yield Verdict(row, metric, published, block.source, "not run", "no record of this row")
             continue
-        share = (ours.mean - published) / published
+        share = (ours.mean - published) / published if published else math.copysign(math.inf, ours.mean)
+        share = 0.0 if ours.mean == published else share
         reason = f"{share:+.1%}, {len(ours.seeds)} seed{'s' if len(ours.seeds) > 1 else ''}"
         yield Verdict(row, metric, published, block.source, judge(table.tolerance, share), reason, ours)
 
@@ -63,12 +65,20 @@ def obstacle(table: Table, row: str, metric: str, block: Published) -> str:  # n
         return "the source does not say what was masked"
     if block.masking not in table.masking:
         return f"other masking: {MASKING_WORDS[block.masking]}"
+    if metric not in table.metrics:
+        return f"{metric} is not measured here"
+    return other_epoch(table, block)
+
+
+def other_epoch(table: Table, block: Published) -> str:
+    """What is wrong with how a source chose its epoch; empty if ours is chosen so, too."""
     if block.selection is None:
         return "the source does not say how the epoch was chosen"
     if block.selection == "test":
         return "epoch chosen on test"
-    if metric not in table.metrics:
-        return f"{metric} is not measured here"
+    # Where the training loss chooses, all passes were made, as in a source that reports its last epoch.
+    if block.selection != ("valid" if table.selection == "valid" else "last"):
+        return f"other epoch: {'the last' if block.selection == 'last' else 'chosen on validation'}"
     return ""
 
 

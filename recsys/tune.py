@@ -83,23 +83,43 @@ def search(
     return done
 
 
+def is_another(folder: Path, experiment: Experiment, space: Space) -> bool:
+    """Whether `folder` holds a search with another configuration or space than this.
+
+    Raises:
+        InputError: the file that says so is damaged.
+    """
+    path = folder / PURPOSE
+    try:
+        return path.exists() and json.loads(path.read_text())["search"] != purpose_of(experiment, space)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is damaged ({error}); restore it or begin in another folder") from error
+
+
+def purpose_of(experiment: Experiment, space: Space) -> str:
+    """Tells one search from another."""
+    text = experiment.digest + json.dumps(plain(applicable(space, experiment)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def claim(folder: Path, experiment: Experiment, space: Space) -> list[dict[str, Any]]:
     """The trials that `folder` holds of this very search; a new folder is made."""
-    purpose = hashlib.sha256((experiment.digest + json.dumps(plain(space), sort_keys=True)).encode()).hexdigest()[:12]
-    mark = folder / PURPOSE
-    if mark.exists():
-        if json.loads(mark.read_text())["search"] != purpose:
-            raise InputError(f"{folder}: holds a search with another configuration or space; name another folder")
-    else:
+    if is_another(folder, experiment, space):
+        raise InputError(f"{folder}: holds a search with another configuration or space; name another folder")
+    if not (folder / PURPOSE).exists():
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{folder}: cannot be made ({error.strerror}); name a writable folder") from error
-        write_atomically(mark, json.dumps({"search": purpose, "space": plain(space)}, indent=1).encode())
+        mark = {"search": purpose_of(experiment, space), "space": plain(space)}
+        write_atomically(folder / PURPOSE, json.dumps(mark, indent=1).encode())
     path = folder / TRIALS
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    except json.JSONDecodeError as error:
+        trials = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        for trial in trials:
+            _ = trial["number"], trial["keys"], trial["value"], trial["seconds"]
+        return trials
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is damaged ({error}); restore it or begin in another folder") from error
 
 

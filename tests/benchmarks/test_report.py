@@ -80,6 +80,8 @@ def test_comparisons_are_paired_over_users_and_corrected(filled):
         ({"masking": "none"}, "not comparable", "other masking: no item left out"),
         ({"selection": None}, "not comparable", "does not say how the epoch was chosen"),
         ({"selection": "test"}, "not comparable", "epoch chosen on test"),
+        ({"selection": "last"}, "not comparable", "other epoch: the last"),
+        ({"rows": {"mf": [0.0]}}, "above", "+inf%"),
         ({"metrics": ["ndcg@7"]}, "not comparable", "ndcg@7 is not measured here"),
     ],
 )
@@ -89,6 +91,15 @@ def test_verdicts(define, filled, changes, status, reason):
     assert (verdict.status, reason in verdict.reason) == (status, True), verdict
     # our number may only stand beside one that was made in the same way
     assert (verdict.ours is None) == (status == "not comparable")
+
+
+def test_where_the_training_loss_chooses_a_last_epoch_is_comparable(define, put):
+    blocks = [source(selection="last"), source()]
+    board = define(digest="aaaa", selection="loss", published=blocks)
+    put("mf", 0, HALF, board=board)
+    verdicts = list(verify(Summary.of(board)))
+    assert [verdict.status for verdict in verdicts] == ["reproduced", "not comparable"]
+    assert verdicts[1].reason == "other epoch: chosen on validation"
 
 
 def test_a_row_without_a_record_is_not_run(define):

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from benchmarks import record as records
+from benchmarks.__main__ import main
 from benchmarks.cell import run_cell
 from benchmarks.lock import locked
 from graphcl.errors import InputError
@@ -65,6 +66,12 @@ def test_a_record_of_before_slices_still_loads(board, put):
         (lambda text: text.replace('"seed": 0', '"seed": "x"'), r"mf-0\.json: is a damaged record \(.*seed"),
         (lambda text: text.replace('"row": "mf"', '"row": "simgcl"'), r"is the record of tiny/simgcl-0, not of"),
         (lambda text: text.replace('"embedding_size": 8', '"embedding_size": 9'), "was made with another config"),
+        (
+            lambda text: text.replace("0.5", "0.9"),
+            r"says recall@5 0\.9000 \(history\), the users in mf-0\.npz have 0\.5",
+        ),
+        (lambda text: text.replace('"recall@5": 0.5,', ""), r"lacks recall@5 by the masking rule history"),
+        (lambda text: text.replace('"machine"', '"engine"'), r"does not say where it was made"),
     ],
 )
 def test_a_spoilt_record_is_named_by_every_command(put, command, spoil, sentence):
@@ -74,6 +81,49 @@ def test_a_spoilt_record_is_named_by_every_command(put, command, spoil, sentence
         status, _, errors = command(name, "tiny")
         assert status == 1
         assert re.search(sentence, errors), errors
+
+
+def test_values_of_other_users_are_not_taken_for_a_records_own(put, command, home):
+    put("mf", 0, np.linspace(0, 1, 5))
+    put("popularity", 0, np.linspace(0, 0.5, 5))
+    folder = home / "results" / "tiny"
+    (folder / "mf-0.npz").write_bytes((folder / "popularity-0.npz").read_bytes())
+    for name in ("report", "verify"):
+        status, _, errors = command(name, "tiny")
+        assert (status, "mf-0.json: says" in errors) == (1, True)
+    status, output, _ = command("run", "tiny", "--rows", "mf", "--seeds", "1")
+    assert (status, "kept as" in output) == (0, True)
+    assert command("verify", "tiny")[0] == 1  # popularity and the new record are of two splits
+    (folder / "popularity-0.json").unlink()
+    assert command("verify", "tiny")[0] == 0
+
+
+def test_a_shorter_training_does_not_inherit_the_costs_of_a_longer_one(define):
+    for epochs in (3, 1):
+        board = define(training={"epochs": epochs, "train_batch_size": 64, "learning_rate": 0.05})
+        spent = records.read(run_cell(board, "mf", 0)).spent
+        assert spent.sessions == 1
+    records.path_of(board, "mf", 0).unlink()
+    assert records.read(run_cell(board, "mf", 0)).spent.sessions == 2
+
+
+def test_a_record_names_the_code_of_every_session(board, monkeypatch):
+    for commit in ("aaaa", "bbbb"):
+        monkeypatch.setattr("recsys.folder.commit", lambda name=commit: name)
+        record = records.read(run_cell(board, "mf", 0))
+    assert record.commit == "aaaa, bbbb"
+    assert record.environment["commit"] == "aaaa"
+
+
+def test_a_row_that_is_named_twice_runs_once_and_folders_may_be_relative(board, command, home, monkeypatch):
+    monkeypatch.chdir(home.parent)
+    monkeypatch.setenv("GRAPHCL_DATA", "somewhere")
+    arguments = ["run", "tiny", "--rows", "mf,mf", "--seeds", "1", "--jobs", "2", "--home", home.name]
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 0
+    assert records.read(records.path_of(board, "mf", 0)).spent.sessions == 1
 
 
 def test_a_record_of_another_split_is_refused(define, put, command):
@@ -261,11 +311,21 @@ def test_a_search_freezes_what_it_finds(define, put, command, home):
     frozen = board.experiment("mf", 0).training
     assert (frozen.learning_rate, frozen.epochs) == (0.05, 3)  # the search is shorter than the training
     assert command("report", "tiny")[0] == 0  # with 0.05 the record was made, too
+    define(search={"trials": 1, "epochs": 1, "patience": 1, "space": {"learning_rate": [0.04]}})
+    assert command("tune", "tiny", "--rows", "mf", "--device", "cpu")[0] == 0
+    assert (home / "runs" / "tiny" / "tuning" / "mf.0" / "trials.jsonl").exists()  # the earlier search is kept
     define()
     other = {"trials": 1, "best": 0, "value": 0.1, "seconds": 1, "epochs": 1, "training": {"learning_rate": 0.1}}
     (home / "configs" / "tiny" / "mf.yaml").write_text(yaml.safe_dump(other))
     status, _, errors = command("report", "tiny")
     assert (status, "was made with another configuration" in errors) == (1, True)
+
+
+def test_a_search_on_another_split_is_refused(define, command, home):
+    board = define(digest="bbbb", search={"trials": 1, "space": {"learning_rate": [0.05]}})
+    status, _, errors = command("tune", "tiny", "--rows", "mf", "--device", "cpu")
+    assert (status, "is on the split bbbb" in errors) == (1, True)
+    assert board.found("mf") is None
 
 
 def test_a_killed_cell_goes_on_and_ends_as_if_nothing_had_happened(define, home):
