@@ -13,6 +13,7 @@ from rich.table import Table as Grid
 from benchmarks import conformance as conformance_
 from benchmarks import metapath_run
 from benchmarks.cell import run_cell
+from benchmarks.metapath_report import verify as metapath_verdicts
 from benchmarks.metapath_report import write_report as write_metapath_report
 from benchmarks.report import write_report
 from benchmarks.report_speed import NAME as SPEED
@@ -69,7 +70,7 @@ def list_(home: Place = HERE) -> None:
         counts = (len(board.table.trained), records, len(list(board.table.values())))
         grid.add_row(name, board.table.title, *map(str, counts))
     if nodes := metapath_run.load_rows(home):
-        records = sum(len(list(metapath_run.records_of(home, row))) for row in nodes)
+        records = len(list(Home(home).results(metapath_run.NAME).glob("*.json")))
         grid.add_row(metapath_run.NAME, "Heterogeneous graphs, linear probes", str(len(nodes)), str(records), "")
     console.print(grid)
 
@@ -119,7 +120,7 @@ def report(table: SomeTable = None, home: Place = HERE) -> None:
     measured = table == SPEED or (table is None and any(results.glob("speed_*.json")))
     written = write_speed_report(results) if measured else []
     if table == metapath_run.NAME or (table is None and metapath_run.load_rows(home)):
-        written.append(write_metapath_report(home))
+        written += write_metapath_report(home)
     for board in [] if table in (SPEED, metapath_run.NAME) else boards(table, home):
         written += write_report(board)
     for path in written:
@@ -132,15 +133,18 @@ def verify(table: SomeTable = None, home: Place = HERE) -> None:
 
     The status is 0 whatever the verdicts are; it is 1 where records are damaged or of another split.
     """
-    for board in boards(table, home):
-        verdicts = list(verdicts_on(Summary.of(board)))
-        grid = Grid("row", "metric", "published", "ours", "verdict", "why", "source", title=board.name)
+    tables = [] if table == metapath_run.NAME else boards(table, home)
+    found = {board.name: list(verdicts_on(Summary.of(board))) for board in tables}
+    if table == metapath_run.NAME or (table is None and metapath_run.load_rows(home)):
+        found[metapath_run.NAME] = list(metapath_verdicts(home))
+    for name, verdicts in found.items():
+        grid = Grid("row", "metric", "published", "ours", "verdict", "why", "source", title=name)
         for v in verdicts:
             ours = "" if v.ours is None else str(v.ours)
             grid.add_row(v.row, v.metric, f"{v.published:.4f}", ours, v.status, v.reason, v.source)
         if verdicts:
             console.print(grid)
-        say(f"{board.name}: {count(verdicts)}")
+        say(f"{name}: {count(verdicts)}")
 
 
 @app.command()

@@ -1,12 +1,13 @@
 """One row of the `metapath` table: train an embedder with several seeds, probe it, write one JSON record per seed.
 
-    python -m benchmarks.metapath benchmarks/configs/metapath/acm-meow.yaml --data DIR --seeds 0,1,2,3,4
+    python -m benchmarks.metapath benchmarks/configs/metapath/acm-meow.yaml --seeds 0,1,2,3,4
 
 A training is looked at every `eval_every` epochs, on training and validation labels only. Three rules each name one of
 these epochs: the last one, the one of lowest training loss, and the one whose probe does best on validation nodes.
-The test nodes are then judged once for each rule.
+The test nodes are then judged once for each rule. With a folder for its checkpoints a training goes on after a kill.
 """
 
+import hashlib
 import json
 import logging
 import sys
@@ -14,6 +15,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Annotated, Any, Literal
 
 import torch
@@ -27,14 +29,19 @@ from graphcl.evaluation.probe import Parts, Probe, judge, validation_score
 from graphcl.models import EMBEDDERS, Embedder
 from graphcl.models.adameow import AdaMEOW
 from graphcl.ranges import Count
+from graphcl.training import checkpoint
 from graphcl.training.checkpoint import write_atomically
 from graphcl.training.loop import NotFiniteError, Training, fit
-from recsys.config import ConfigError, build, dump, read
-from recsys.folder import device_of
+from recsys.config import ConfigError, build, choose, construct, dump, read
+from recsys.data.fetch import data_home
+from recsys.folder import device_of, environment
 
 log = logging.getLogger(__name__)
 
+WATCH = "watch.safetensors"
 Device = Literal["auto", "cpu", "cuda"]
+RULES = ("last", "loss", "valid")
+"""What names an epoch: the end, the lowest training loss, the best probe of validation nodes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +74,18 @@ class Row:
         """Read it.
 
         Raises:
-            ConfigError: a key is unknown or a value wrong.
+            ConfigError: a key is unknown or a value wrong: all of them at once.
         """
         tree = read(path)
-        model = dict(tree.pop("model"))
-        embedder: Any = EMBEDDERS[model.pop("kind")]
-        return cls(path.stem, build(Settings, tree, path.stem), embedder, build(embedder.Config, model, "model"))
+        problems: list[str] = []
+        table = {name: embedder.Config for name, embedder in EMBEDDERS.items()}
+        block = tree.pop("model", {})
+        config = choose(table, block, "model", problems)
+        settings = construct(Settings, tree, path.stem, problems)
+        if problems:
+            raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
+        kind = block["kind"] if isinstance(block, Mapping) else block
+        return cls(path.stem, settings, EMBEDDERS[kind], config)
 
     def identity(self) -> dict[str, Any]:
         """All that decides what a seed gives; a record of another identity is of another row."""
@@ -80,9 +93,13 @@ class Row:
         kept = {key: tree[key] for key in ("graph", "training", "probe")}
         return json.loads(json.dumps({**kept, "kind": self.embedder.__name__, "model": dump(self.config)}))
 
-    def made(self, record: Mapping[str, Any]) -> bool:
-        """Whether a record is of this row; keys that came into being after it have their defaults in it."""
-        was: Any = record.get("identity", {})
+    @property
+    def digest(self) -> str:
+        """Tells this row from all others, and from what it was before a key changed."""
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:12]
+
+    def made(self, was: Any) -> bool:
+        """Whether an identity is this row's; keys that came into being after it have their defaults in it."""
         try:
             settings = build(Settings, {"title": "", **{key: was[key] for key in ("graph", "training", "probe")}}, "")
             before = replace(self, settings=settings, config=build(self.embedder.Config, was["model"], ""))
@@ -99,9 +116,14 @@ class Watch:
     labels: Tensor
     splits: Mapping[int, Parts]
     probe: Probe
+    folder: Path | None = None
+    """Where it is kept between sessions, beside the checkpoints."""
     kept: dict[str, tuple[float, int, Tensor]] = field(default_factory=dict)
     curve: list[dict[str, float]] = field(default_factory=list)
+    spent: float = 0.0
+    """CPU seconds of the sessions before this."""
     _seen: tuple[Tensor, dict[str, float]] | None = None
+    _started: float = field(default_factory=time.process_time)
 
     def validate(self) -> dict[str, float]:
         """Probe on validation nodes; `fit` asks after every `eval_every` epochs."""
@@ -119,15 +141,38 @@ class Watch:
         (z, scores), epoch = self._seen, int(record["epoch"]) + 1
         self._seen = None
         loss = float(sum(record["losses"].values()))
+        self.curve = [point for point in self.curve if point["epoch"] < epoch]  # after a kill some come again
         self.curve.append({"epoch": epoch, "loss": loss, "seconds": record["seconds"], **scores})
         log.info("epoch %d %s", epoch, {name: round(value, 4) for name, value in self.curve[-1].items()})
         for rule, value in (("last", float(epoch)), ("loss", -loss), ("valid", scores["valid_macro_f1"])):
             if rule not in self.kept or value > self.kept[rule][0]:
                 self.kept[rule] = value, epoch, z.clone()
+        self.save()
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of all sessions."""
+        return self.spent + time.process_time() - self._started
+
+    def save(self) -> None:
+        """Keep all that another session needs."""
+        if self.folder is not None:
+            named = {rule: [value, epoch] for rule, (value, epoch, _) in self.kept.items()}
+            state = {"named": named, "curve": self.curve, "spent": self.cpu_seconds}
+            checkpoint.save(self.folder / WATCH, {rule: z for rule, (_, _, z) in self.kept.items()}, state)
+
+    def load(self) -> None:
+        """Go on from an earlier session, if there was one."""
+        if self.folder is not None and (self.folder / WATCH).exists():
+            vectors, state = checkpoint.load(self.folder / WATCH)
+            self.kept = {rule: (value, epoch, vectors[rule]) for rule, (value, epoch) in state["named"].items()}
+            self.curve, self.spent = state["curve"], state["spent"]
 
 
-def run_seed(row: Row, data_root: Path, seed: int, device: Device = "auto") -> dict[str, Any]:
-    """Train and judge with one seed."""
+def run_seed(
+    row: Row, data_root: Path, seed: int, device: Device = "auto", folder: Path | None = None
+) -> dict[str, Any]:
+    """Train and judge with one seed; with a folder for checkpoints it goes on where it was stopped."""
     settings = row.settings
     started, cpu = time.perf_counter(), time.process_time()
     data = settings.graph.load(data_root)
@@ -135,10 +180,18 @@ def run_seed(row: Row, data_root: Path, seed: int, device: Device = "auto") -> d
     torch.manual_seed(seed)
     embedder = row.embedder(data, row.config).to(device_of(device))
     prepared = time.process_time() - cpu
-    watch = Watch(embedder, store.y, store.splits, settings.probe)
-    cpu = time.process_time()
-    outcome = fit(embedder, settings.training, seed=seed, validate=watch.validate, log=watch.log)
-    trained = time.process_time() - cpu
+    watch = Watch(embedder, store.y, store.splits, settings.probe, folder)
+    watch.load()
+    outcome = fit(
+        embedder,
+        settings.training,
+        seed=seed,
+        validate=watch.validate,
+        log=watch.log,
+        folder=folder,
+        resume=folder is not None,
+    )
+    trained = watch.cpu_seconds
     memory = peak_memory()
     judged = {
         epoch: judge(z, store.y, store.splits, probe=settings.probe, generator=torch.Generator().manual_seed(seed))
@@ -155,7 +208,19 @@ def run_seed(row: Row, data_root: Path, seed: int, device: Device = "auto") -> d
         "peak_memory_mib": round(memory),
         "rules": {rule: {"epoch": epoch, **rounded(judged[epoch])} for rule, (_, epoch, _) in watch.kept.items()},
         "curve": [rounded(point) for point in watch.curve],
+        "environment": {key: value for key, value in environment({}).items() if key not in ("command", "data")},
+        "data": hash_of(data_root, settings.graph),
     }
+
+
+def hash_of(root: Path, graph: GraphRecipe) -> str:
+    """Twelve digits that tell the files of a graph from others."""
+    digest = hashlib.sha256()
+    for name in filter(None, (graph.path, graph.positives)):
+        place = root / name
+        for path in sorted(place.glob("*.parquet")) if place.is_dir() else [place]:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def rounded(scores: Mapping[str, float]) -> dict[str, float]:
@@ -165,19 +230,24 @@ def rounded(scores: Mapping[str, float]) -> dict[str, float]:
 
 def main(
     config: Annotated[Path, typer.Argument(help="a row's YAML")],
-    data: Annotated[Path, typer.Option(envvar="GRAPHCL_DATA", help="folder of the data sets")],
     seeds: Annotated[str, typer.Option(help="comma-separated")] = "0,1,2,3,4",
     out: Annotated[Path, typer.Option(help="folder of records")] = Path("benchmarks/results/metapath"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    work: Annotated[Path | None, typer.Option(help="folder of checkpoints; with it a training can be resumed")] = None,
 ) -> None:
     """Train and judge one row; a record per seed."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
-    row = Row.load(config)
+    row, root = Row.load(config), data_home()
     out.mkdir(parents=True, exist_ok=True)
     for seed in map(int, seeds.split(",")):
-        record = run_seed(row, data, seed, device)  # type: ignore[arg-type]
+        folder = None if work is None else work / f"{row.name}-{seed}-{row.digest}"
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        record = run_seed(row, root, seed, device, folder)  # type: ignore[arg-type]
         write_atomically(out / f"{row.name}-{seed}.json", json.dumps(record, indent=1).encode())
+        if folder is not None:
+            rmtree(folder)
         for rule, scores in record["rules"].items():
             log.info("%s seed %d %s %s", row.name, seed, rule, {k: round(v, 2) for k, v in scores.items()})
 

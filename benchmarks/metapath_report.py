@@ -1,19 +1,27 @@
-"""The page of the `metapath` table: each row beside published values and re-runs, for each rule that names an epoch."""
+"""The report of the `metapath` table: rows beside published values and re-runs, for each rule that names an epoch."""
 
+import csv
+import io
 import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from benchmarks.metapath import Row
-from benchmarks.metapath_run import NAME, load_rows, records_of
-from benchmarks.report_document import ABSENT, Document, Grid, Section, markdown
+from benchmarks.metapath import RULES, Row
+from benchmarks.metapath_costs import cost, origins, speed, spread
+from benchmarks.metapath_plots import bars_of, curves_of
+from benchmarks.metapath_record import Record, records_of
+from benchmarks.metapath_run import NAME, load_rows
+from benchmarks.report_document import ABSENT, Document, Figure, Grid, Section, latex, markdown, page
+from benchmarks.summary import Value
+from benchmarks.verify import Status, Verdict
+from graphcl.errors import InputError
 from graphcl.training.checkpoint import write_atomically
-from recsys.config import build, read
+from recsys.config import build, read, suggest
 
-RULES: Mapping[str, str] = {"last": "last epoch", "loss": "lowest training loss", "valid": "best validation probe"}
+WORDS: Mapping[str, str] = {"last": "last epoch", "loss": "lowest training loss", "valid": "best validation probe"}
 COUNTS = (20, 40, 60)
 MEASURES: Mapping[str, str] = {
     **{f"macro_f1@{count}": f"Macro-F1 {count}" for count in COUNTS},
@@ -27,6 +35,9 @@ WITHIN = 0.5
 """Points below a bar that still count as reached."""
 
 
+Made = Sequence[tuple[Row, Sequence[Record]]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bar:
     """Values of another source; None where it has none."""
@@ -38,27 +49,101 @@ class Bar:
     auc: tuple[float | None, ...]
     nmi: float | None = None
     ari: float | None = None
+    not_comparable: str = ""
+    """Why these values must not stand beside ours; empty if they may."""
 
     @property
     def values(self) -> tuple[float | None, ...]:
         """In the order of MEASURES."""
         return (*self.macro_f1, *self.micro_f1, *self.auc, self.nmi, self.ari)
 
+    def listed(self) -> str:
+        """Its values in a sentence."""
+        found = [f"{name} {value:.2f}" for name, value in zip(MEASURES.values(), self.values, strict=True) if value]
+        return ", ".join(found)
 
-def write_report(root: Path) -> Path:
-    """Write `results/metapath.md` from the records; returns its path."""
-    bars = {name: build(Bar, tree, name) for name, tree in read(Path(__file__).with_name("metapath_bars.yaml")).items()}
-    made = [(row, list(records_of(root, row))) for row in load_rows(root)]
-    path = root / "results" / f"{NAME}.md"
-    timed = root / "results" / "speed_metapath.json"
+
+def load_bars(rows: Sequence[Row]) -> dict[str, Bar]:
+    """Every bar there is.
+
+    Raises:
+        InputError: a row names one that is not there.
+    """
+    tree = read(Path(__file__).with_name("metapath_bars.yaml"))
+    for row in rows:
+        for name in row.settings.bars:
+            if name not in tree:
+                raise InputError(f"{row.name}.bars: {name!r} is not in metapath_bars.yaml{suggest(name, tree)}")
+    return {name: build(Bar, block, name) for name, block in tree.items()}
+
+
+def load(root: Path) -> tuple[Made, dict[str, Bar]]:
+    """Rows with their records, and bars.
+
+    Raises:
+        InputError: a row is wrong, or a record is damaged or does not fit its row.
+    """
+    rows = load_rows(root)
+    records = records_of(root / "results" / NAME, rows)
+    return [(row, records[row.name]) for row in rows], load_bars(rows)
+
+
+def write_report(root: Path) -> list[Path]:
+    """Write `results/metapath.md`, `.csv`, `.tex` and `.html` from the records; returns their paths."""
+    made, bars = load(root)
+    place = root / "results" / NAME
+    timed = place.with_name("speed_metapath.json")
     timings = json.loads(timed.read_text()) if timed.exists() else None
+    whole = document(made, bars, timings)
     footer = f"Written by `python -m benchmarks report {NAME}` from the records in `{NAME}/`."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, markdown(document(made, bars, timings), footer).encode())
-    return path
+    texts = {
+        "md": markdown(whole, footer),
+        "csv": values(made),
+        "tex": latex(overview(made), NAME),
+        "html": page(whole),
+    }
+    place.parent.mkdir(parents=True, exist_ok=True)
+    for form, text in texts.items():
+        write_atomically(place.with_name(f"{NAME}.{form}"), text.encode())
+    return [place.with_name(f"{NAME}.{form}") for form in texts]
 
 
-Made = Sequence[tuple[Row, Sequence[Mapping[str, Any]]]]
+def verify(root: Path) -> Iterator[Verdict]:
+    """A verdict on every value of every bar, by our last epoch; reproduced means within half a point."""
+    made, bars = load(root)
+    for row, records in made:
+        for bar in (bars[name] for name in row.settings.bars):
+            for name, theirs in zip(MEASURES, bar.values, strict=True):
+                if theirs is not None:
+                    yield judge(row, records, name, theirs, bar)
+
+
+def judge(row: Row, records: Sequence[Record], name: str, theirs: float, bar: Bar) -> Verdict:
+    """What we can say of one value."""
+    known = partial(Verdict, row.name, MEASURES[name], theirs, f"{bar.title}: {bar.source}")
+    if bar.not_comparable:
+        return known("not comparable", bar.not_comparable)
+    found = values_of(records, "last", name)
+    if not found:
+        return known("not run", "no record of this row")
+    gap = statistics.fmean(found) - theirs
+    status: Status = "reproduced" if abs(gap) <= WITHIN else "above" if gap > 0 else "below"
+    seeds = f"{len(found)} seed{'s' if len(found) > 1 else ''}"
+    return known(status, f"{gap:+.2f} points, {seeds}", Value(tuple(found)))
+
+
+def values(made: Made) -> str:
+    """A line for each measure of each row by each rule."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "rule", "measure", "mean", "sd", "seeds"])
+    for row, records in made:
+        for rule in RULES:
+            for name in MEASURES:
+                if found := values_of(records, rule, name):
+                    sd = f"{statistics.stdev(found):.4f}" if len(found) > 1 else ""
+                    writer.writerow([row.name, rule, name, f"{statistics.fmean(found):.4f}", sd, len(found)])
+    return text.getvalue()
 
 
 def document(made: Made, bars: Mapping[str, Bar], timings: Mapping[str, Mapping[str, float]] | None = None) -> Document:
@@ -74,22 +159,53 @@ def document(made: Made, bars: Mapping[str, Bar], timings: Mapping[str, Mapping[
         "Heterogeneous graphs: node classification and clustering",
         lead,
         [
+            Section("Overview", [overview(made), *figures(made)]),
             *(Section(row.settings.title, list(parts(row, records, bars))) for row, records in made),
             Section("Weights of AdaMEOW's pairs", [spread(made)]),
             Section("Cost", [cost(made)]),
+            Section("Where the records come from", [origins(made)]),
             *measured,
         ],
     )
 
 
-def parts(row: Row, records: Sequence[Mapping[str, Any]], bars: Mapping[str, Bar]) -> Iterator[str | Grid]:
+def overview(made: Made) -> Grid:
+    """Every row at its last epoch."""
+    names = [f"macro_f1@{count}" for count in COUNTS] + ["nmi", "ari"]
+    lines = [
+        (
+            row.settings.title,
+            *(measured(records, "last", name) if records else ABSENT for name in names),
+            f"{len(records)} of {row.settings.seeds}",
+        )
+        for row, records in made
+    ]
+    return Grid(("", *(MEASURES[name] for name in names), "seeds"), tuple(lines), "Percent, at the last epoch.")
+
+
+def figures(made: Made) -> list[Figure]:
+    """Bars of all rows, and the probes of validation nodes while they trained."""
+    found = [(row, records) for row, records in made if records]
+    if not found:
+        return []
+    drawn = [
+        Figure(bars_of(found), "Macro-F1 on 60 labels per class, last epoch: mean and standard deviation; dots: seeds.")
+    ]
+    drawn += [
+        Figure(svg, f"{name}: Macro-F1 of the probe on validation nodes, mean over seeds.")
+        for name, svg in curves_of(found)
+    ]
+    return drawn
+
+
+def parts(row: Row, records: Sequence[Record], bars: Mapping[str, Bar]) -> Iterator[str | Grid]:
     """What stands below a row's heading."""
     if row.settings.note:
         yield row.settings.note
     lines: list[tuple[str, ...]] = []
     seen: list[list[int]] = []
-    for rule, words in RULES.items():
-        epochs = [record["rules"][rule]["epoch"] for record in records]
+    for rule, words in WORDS.items():
+        epochs = [int(record.rules[rule]["epoch"]) for record in records]
         if records and epochs not in seen:
             seen.append(epochs)
             lines.append((f"ours, {words} ({numbers(epochs)})", *(measured(records, rule, name) for name in MEASURES)))
@@ -97,33 +213,42 @@ def parts(row: Row, records: Sequence[Mapping[str, Any]], bars: Mapping[str, Bar
         lines.append(("ours", *[ABSENT] * len(MEASURES)))
     for name in row.settings.bars:
         bar = bars[name]
+        if bar.not_comparable:
+            continue
         lines.append((bar.title, *("" if value is None else f"{value:.2f}" for value in bar.values)))
         if records:
             lines.append(("ours, last epoch, less that", *differences(records, bar)))
     yield Grid(("", *MEASURES.values()), tuple(lines), f"{len(records)} of {row.settings.seeds} seeds")
     for name in row.settings.bars:
-        yield f"- {bars[name].title}: {bars[name].source}. {verdict(records, bars[name])}"
+        bar = bars[name]
+        told = f"Not comparable: {bar.not_comparable}. {bar.listed()}." if bar.not_comparable else verdict(records, bar)
+        yield f"- {bar.title}: {bar.source}. {told}"
 
 
-def values_of(records: Sequence[Mapping[str, Any]], rule: str, name: str) -> list[float]:
+def values_of(records: Sequence[Record], rule: str, name: str) -> list[float]:
     """One value per seed."""
-    return [record["rules"][rule][name] for record in records]
+    return [record.rules[rule][name] for record in records if name in record.rules[rule]]
 
 
-def measured(records: Sequence[Mapping[str, Any]], rule: str, name: str) -> str:
+def measured(records: Sequence[Record], rule: str, name: str) -> str:
     """Mean and deviation over seeds."""
     values = values_of(records, rule, name)
+    if not values:
+        return ""
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.2f}{spread}"
 
 
-def gaps(records: Sequence[Mapping[str, Any]], bar: Bar) -> list[float | None]:
+def gaps(records: Sequence[Record], bar: Bar) -> list[float | None]:
     """Our mean at the last epoch less each value of a bar."""
-    ours = [statistics.fmean(values_of(records, "last", name)) for name in MEASURES]
-    return [None if theirs is None else mean - theirs for mean, theirs in zip(ours, bar.values, strict=True)]
+    ours = [values_of(records, "last", name) for name in MEASURES]
+    return [
+        None if theirs is None or not found else statistics.fmean(found) - theirs
+        for found, theirs in zip(ours, bar.values, strict=True)
+    ]
 
 
-def differences(records: Sequence[Mapping[str, Any]], bar: Bar) -> list[str]:
+def differences(records: Sequence[Record], bar: Bar) -> list[str]:
     """The gaps in words; those of more than WITHIN points below stand out."""
     cells = []
     for gap in gaps(records, bar):
@@ -132,7 +257,7 @@ def differences(records: Sequence[Mapping[str, Any]], bar: Bar) -> list[str]:
     return cells
 
 
-def verdict(records: Sequence[Mapping[str, Any]], bar: Bar) -> str:
+def verdict(records: Sequence[Record], bar: Bar) -> str:
     """How many values are reached."""
     if not records:
         return ""
@@ -145,77 +270,3 @@ def numbers(epochs: Sequence[int]) -> str:
     """`epoch 120`, or `epochs 80, 100, 120`."""
     distinct = sorted(set(epochs))
     return f"epoch{'s' if len(distinct) > 1 else ''} {', '.join(map(str, distinct))}"
-
-
-def spread(made: Made) -> Grid:
-    """How the pair weights fare while training, of the first seed of each AdaMEOW row."""
-    lines = []
-    for row, records in made:
-        for record in records[:1]:
-            points = [point for point in record["curve"] if "weight_mean" in point]
-            for point in points[:1] + points[len(points) // 2 : len(points) // 2 + 1] + points[-1:]:
-                cells = (point["weight_mean"], point["weight_std"], point["weight_row_std"], point["loss"])
-                lines.append((row.settings.title, f"{point['epoch']:.0f}", *(f"{value:.4f}" for value in cells)))
-    caption = (
-        "First seed. Nothing anchors the weights of the published form: their mean falls, and the training loss with "
-        "it by a constant, which says nothing about the vectors. Scaled to mean 1 per row in the loss, they may drift "
-        "without effect."
-    )
-    return Grid(("", "epoch", "mean weight", "sd over pairs", "sd over rows' means", "loss"), tuple(lines), caption)
-
-
-def cost(made: Made) -> Grid:
-    """Seconds and memory."""
-    lines = []
-    for row, records in made:
-        if records:
-            per_epoch = statistics.fmean(record["train_cpu_seconds"] / record["epochs"] for record in records)
-            total = statistics.fmean(record["train_cpu_seconds"] for record in records)
-            prepare = statistics.fmean(record["prepare_cpu_seconds"] for record in records)
-            memory = max(record["peak_memory_mib"] for record in records)
-            epochs = str(records[0]["epochs"])
-            lines.append(
-                (row.settings.title, f"{prepare:.1f}", epochs, f"{per_epoch:.2f}", f"{total:.0f}", f"{memory:,}")
-            )
-    header = ("", "preparation, CPU s", "epochs", "CPU s per epoch", "training, CPU s", "peak memory, MiB")
-    return Grid(
-        header, tuple(lines), "One thread; the looks at validation nodes are counted in, the final judging is not."
-    )
-
-
-SINGLE: Mapping[str, str] = {
-    "meow_ours": "MEOW on ACM, an epoch",
-    "meow_dense": "the same from dense matrices",
-    "pair_ours": "AdaMEOW's pair weights, loss and gradients, 2000 rows",
-    "pair_dense": "the same from all pairs' sums",
-    "adameow_ours": "AdaMEOW on ACM, an epoch",
-    "preprocessing": "DBLP, from edges to all that MEOW reads",
-    "probe": "fifty probes of one ratio on ACM",
-}
-
-
-def speed(timings: Mapping[str, Mapping[str, float]]) -> list[str | Grid]:
-    """What `benchmarks.speed_metapath` has measured: single tasks, and how the models grow."""
-    lines = [
-        (title, f"{timings[name]['cpu_seconds']:.2f}", f"{timings[name]['mib']:,.0f}")
-        for name, title in SINGLE.items()
-        if name in timings
-    ]
-    curve = []
-    for name, found in timings.items():
-        if name.startswith("scale_"):
-            _, model, nodes = name.split("_")
-            cells = (found["build_cpu_seconds"], found["step_cpu_seconds"], found["peak_gib"])
-            curve.append((model, f"{int(nodes):,}", f"{10 * int(nodes):,}", *(f"{value:.2f}" for value in cells)))
-    return [
-        Grid(
-            ("", "CPU s", "MiB"),
-            tuple(lines),
-            "One thread of a shared machine; memory above that of a process with the data read.",
-        ),
-        Grid(
-            ("model", "target nodes", "edges", "building, CPU s", "step, CPU s", "peak GiB"),
-            tuple(sorted(curve, key=lambda line: (line[0], int(line[1].replace(",", ""))))),
-            "Synthetic graphs; batches of 2048 nodes, sampled neighbours, negatives of the batch; peak of the process.",
-        ),
-    ]

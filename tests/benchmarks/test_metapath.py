@@ -1,6 +1,8 @@
 """The table of meta-path models: cells, what is run again, the page."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,11 @@ from typer.testing import CliRunner
 
 from benchmarks import metapath_run
 from benchmarks.__main__ import app
-from benchmarks.metapath import Row
-from benchmarks.metapath_report import MEASURES, document
+from benchmarks.metapath import Row, Watch, hash_of, run_seed
+from benchmarks.metapath_record import Record, fitting
+from benchmarks.metapath_report import MEASURES, Bar, document, judge, write_report
 from graphcl.errors import InputError
+from recsys.config import build, read
 
 CONFIGS = Path(__file__).parents[2] / "benchmarks" / "configs" / "metapath"
 ROW = """
@@ -67,19 +71,22 @@ def test_cells_are_run_once_and_again_when_the_row_changes(home: Path) -> None:
     assert path.stat().st_mtime_ns == before
     row = home / "configs" / "metapath" / "toy.yaml"
     row.write_text(row.read_text().replace("title: Toy, MEOW", "title: Another title"))
-    assert metapath_run.record_of(home, Row.load(row), 0) is not None
+    assert fitting(Row.load(row), path).data == hash_of(home, Row.load(row).settings.graph)
+    assert set(record["environment"]) >= {"commit", "machine", "packages"}
+    assert not list((home / "runs" / "metapath").glob("toy-0-*/"))  # checkpoints go when the record is written
     row.write_text(row.read_text().replace("embedding_size: 8", "embedding_size: 9"))
-    assert metapath_run.record_of(home, Row.load(row), 0) is None
+    with pytest.raises(InputError, match="made with another configuration"):
+        fitting(Row.load(row), path)
 
 
 def test_records_from_before_a_key_have_its_default(home: Path) -> None:
     row = Row.load(home / "configs" / "metapath" / "toy.yaml")
     old = row.identity()
     del old["graph"]["positives"]
-    assert row.made({"identity": old})
-    assert not row.made({"identity": {**old, "graph": {**old["graph"], "positives": "pos.npz"}}})
+    assert row.made(old)
+    assert not row.made({**old, "graph": {**old["graph"], "positives": "pos.npz"}})
     del old["graph"]["path"]
-    assert not row.made({"identity": old}) and not row.made({})
+    assert not row.made(old) and not row.made({})
 
 
 def test_a_row_that_is_not_there(home: Path) -> None:
@@ -95,9 +102,107 @@ def test_a_cell_that_fails_is_named_with_the_cause(home: Path) -> None:
     assert "venue" in said[-1]
 
 
-def record(seed: int, value: float, loss_epoch: int) -> dict:
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda text: '{"row"', "is no readable record"),
+        (lambda text: "[1]", "is a damaged record"),
+        (lambda text: text.replace('"valid"', '"best"'), "is a damaged record .*must give an epoch"),
+        (lambda text: text.replace('"seed": 0', '"seed": 1'), "is the record of toy, seed 1; put it back"),
+    ],
+)
+def test_a_damaged_record_is_named_and_kept(home: Path, spoil, sentence: str) -> None:
+    said: list[str] = []
+    metapath_run.run(home, seeds=1, say=said.append)
+    path = home / "results" / "metapath" / "toy-0.json"
+    whole = path.read_text()
+    path.write_text(spoil(whole))
+    for command in ("report", "verify"):
+        ended = CliRunner().invoke(app, [command, "metapath", "--home", str(home)])
+        assert isinstance(ended.exception, InputError)
+        assert re.search(sentence, str(ended.exception))
+    metapath_run.run(home, seeds=1, say=said.append)
+    assert (home / "runs" / "metapath" / "superseded" / "toy-0.0.json").read_text() == spoil(whole)
+    assert json.loads(path.read_text())["rules"] == json.loads(whole)["rules"]
+
+
+def test_records_of_other_files_of_one_graph_are_refused(home: Path) -> None:
+    metapath_run.run(home, seeds=1, say=print)
+    with np.load(home / "toy.npz") as arrays:
+        changed = dict(arrays)
+    np.savez(home / "toy.npz", **changed | {"labels": 1 - changed["labels"]})
+    metapath_run.run(home, seeds=2, say=print)
+    with pytest.raises(InputError, match=r"toy-0, toy-1 were made from different files of toy\.npz"):
+        write_report(home)
+
+
+def test_a_stopped_training_goes_on_to_the_same_numbers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Row.load(home / "configs" / "metapath" / "toy.yaml")
+    whole = run_seed(row, home, 0, "cpu")
+    folder = home / "checkpoints"
+    folder.mkdir()
+
+    def stop(watch: Watch, record: dict) -> None:
+        looked(watch, record)
+        if record["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    looked = Watch.log
+    monkeypatch.setattr(Watch, "log", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_seed(row, home, 0, "cpu", folder)
+    monkeypatch.setattr(Watch, "log", looked)
+    resumed = run_seed(row, home, 0, "cpu", folder)
+    assert resumed["rules"] == whole["rules"]
+    assert [without_time(point) for point in resumed["curve"]] == [without_time(point) for point in whole["curve"]]
+
+
+def without_time(point: dict) -> dict:
+    return {key: value for key, value in point.items() if key != "seconds"}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("kind: meow", "kind: moew"), r"toy.yaml: model.kind: 'moew' is unknown; did you mean 'meow'"),
+        (("model:", "modle:"), r"modle: unknown key"),
+        (("bars: [acm-meow]", "bars: [acm-mewo]"), r"toy.bars: 'acm-mewo' is not in metapath_bars.yaml"),
+    ],
+)
+def test_mistakes_in_a_row_are_named(home: Path, change: tuple[str, str], sentence: str) -> None:
+    path = home / "configs" / "metapath" / "toy.yaml"
+    path.write_text(path.read_text().replace(*change))
+    with pytest.raises(InputError, match=sentence):
+        write_report(home)
+
+
+def test_verdicts_by_the_last_epoch(home: Path) -> None:
+    row = Row.load(home / "configs" / "metapath" / "toy.yaml")
+    bar = Bar(title="theirs", source="somewhere", macro_f1=(90.0,) * 3, micro_f1=(90.0,) * 3, auc=(90.0,) * 3)
+
+    def status(value: float, bar: Bar = bar) -> str:
+        return judge(row, [record(0, value, 4)], "nmi", 90.0, bar).status
+
+    assert [status(value) for value in (90.5, 89.5, 90.6, 89.4)] == ["reproduced", "reproduced", "above", "below"]
+    assert judge(row, [], "nmi", 90.0, bar).status == "not run"
+    verdict = judge(row, [record(0, 90.0, 4)], "nmi", 90.0, replace(bar, not_comparable="of other data"))
+    assert (verdict.status, verdict.reason, verdict.ours) == ("not comparable", "of other data", None)
+
+
+def test_what_is_not_comparable_stands_below_the_table(home: Path) -> None:
+    row = Row.load(home / "configs" / "metapath" / "toy.yaml")
+    bar = Bar(title="theirs", source="somewhere", macro_f1=(90.0, None, None), micro_f1=(None,) * 3, auc=(None,) * 3)
+    made = [(row, [record(0, 90.0, 4)])]
+    grid, told = document(made, {"acm-meow": replace(bar, not_comparable="of other data")}).sections[1].parts
+    assert [line[0] for line in grid.rows] == ["ours, last epoch (epoch 4)"]
+    assert told == "- theirs: somewhere. Not comparable: of other data. Macro-F1 20 90.00."
+
+
+def record(seed: int, value: float, loss_epoch: int) -> Record:
     scores = dict.fromkeys(MEASURES, value)
-    return {
+    tree = {
+        "row": "toy",
+        "identity": {},
         "seed": seed,
         "rules": {
             "last": {"epoch": 4, **scores},
@@ -110,15 +215,14 @@ def record(seed: int, value: float, loss_epoch: int) -> dict:
         "peak_memory_mib": 300,
         "curve": [],
     }
+    return build(Record, tree, "record")
 
 
 def test_the_page_gives_means_rules_that_differ_and_verdicts(home: Path) -> None:
-    from benchmarks.metapath_report import Bar
-
     row = Row.load(home / "configs" / "metapath" / "toy.yaml")
     bar = Bar(title="theirs", source="somewhere", macro_f1=(90.0, 91.0, None), micro_f1=(None,) * 3, auc=(None,) * 3)
     made = [(row, [record(0, 90.0, 4), record(1, 91.0, 2)])]
-    section = document(made, {"acm-meow": bar}).sections[0]
+    section = document(made, {"acm-meow": bar}).sections[1]
     grid = section.parts[0]
     assert [line[0] for line in grid.rows] == [
         "ours, last epoch (epoch 4)",
@@ -144,13 +248,19 @@ def test_the_command_line_knows_the_table(home: Path) -> None:
     assert said.exit_code == 0, said.output
     page = (home / "results" / "metapath.md").read_text()
     assert "## Toy, MEOW" in page and "not run" in page
+    metapath_run.run(home, seeds=1, say=print)
+    write_report(home)
+    assert "<svg" in (home / "results" / "metapath.html").read_text()
+    lines = (home / "results" / "metapath.csv").read_text().splitlines()
+    assert lines[0] == "row,rule,measure,mean,sd,seeds"
+    assert sum(line.startswith("toy,last,") for line in lines) == 5  # three probes, NMI, ARI: it has one split
+    assert "\\begin{tabular}" in (home / "results" / "metapath.tex").read_text()
+    said = CliRunner().invoke(app, ["verify", "metapath", "--home", str(home)])
+    assert said.exit_code == 0 and "metapath: " in said.output
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_row_is_complete(path: Path) -> None:
-    from benchmarks.metapath_report import Bar
-    from recsys.config import build, read
-
     bars = {name: build(Bar, tree, name) for name, tree in read(CONFIGS.parents[1] / "metapath_bars.yaml").items()}
     row = Row.load(path)
     assert set(row.settings.bars) <= set(bars)

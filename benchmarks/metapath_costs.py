@@ -1,0 +1,100 @@
+"""What the `metapath` page says besides results: weights while training, costs, speed, origins of the records."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from benchmarks.metapath import Row
+from benchmarks.metapath_record import Record
+from benchmarks.report_document import Grid
+
+Made = Sequence[tuple[Row, Sequence[Record]]]
+
+
+def spread(made: Made) -> Grid:
+    """How the pair weights fare while training, of the first seed of each AdaMEOW row."""
+    lines = []
+    for row, records in made:
+        for record in records[:1]:
+            points = [point for point in record.curve if "weight_mean" in point]
+            for point in points[:1] + points[len(points) // 2 : len(points) // 2 + 1] + points[-1:]:
+                cells = (point["weight_mean"], point["weight_std"], point["weight_row_std"], point["loss"])
+                lines.append((row.settings.title, f"{point['epoch']:.0f}", *(f"{value:.4f}" for value in cells)))
+    caption = (
+        "First seed. Nothing anchors the weights of the published form: their mean falls, and the training loss with "
+        "it by a constant, which says nothing about the vectors. Scaled to mean 1 per row in the loss, they may drift "
+        "without effect."
+    )
+    return Grid(("", "epoch", "mean weight", "sd over pairs", "sd over rows' means", "loss"), tuple(lines), caption)
+
+
+def cost(made: Made) -> Grid:
+    """Seconds and memory."""
+    lines = []
+    for row, records in made:
+        if records:
+            per_epoch = statistics.fmean(record.train_cpu_seconds / record.epochs for record in records)
+            total = statistics.fmean(record.train_cpu_seconds for record in records)
+            prepare = statistics.fmean(record.prepare_cpu_seconds for record in records)
+            memory = max(record.peak_memory_mib for record in records)
+            epochs = str(records[0].epochs)
+            lines.append(
+                (row.settings.title, f"{prepare:.1f}", epochs, f"{per_epoch:.2f}", f"{total:.0f}", f"{memory:,}")
+            )
+    header = ("", "preparation, CPU s", "epochs", "CPU s per epoch", "training, CPU s", "peak memory, MiB")
+    return Grid(
+        header, tuple(lines), "One thread; the looks at validation nodes are counted in, the final judging is not."
+    )
+
+
+SINGLE: Mapping[str, str] = {
+    "meow_ours": "MEOW on ACM, an epoch",
+    "meow_dense": "the same from dense matrices",
+    "pair_ours": "AdaMEOW's pair weights, loss and gradients, 2000 rows",
+    "pair_dense": "the same from all pairs' sums",
+    "adameow_ours": "AdaMEOW on ACM, an epoch",
+    "preprocessing": "DBLP, from edges to all that MEOW reads",
+    "probe": "fifty probes of one ratio on ACM",
+}
+
+
+def speed(timings: Mapping[str, Mapping[str, float]]) -> list[str | Grid]:
+    """What `benchmarks.speed_metapath` has measured: single tasks, and how the models grow."""
+    lines = [
+        (title, f"{timings[name]['cpu_seconds']:.2f}", f"{timings[name]['mib']:,.0f}")
+        for name, title in SINGLE.items()
+        if name in timings
+    ]
+    curve = []
+    for name, found in timings.items():
+        if name.startswith("scale_"):
+            _, model, nodes = name.split("_")
+            cells = (found["build_cpu_seconds"], found["step_cpu_seconds"], found["peak_gib"])
+            curve.append((model, f"{int(nodes):,}", f"{10 * int(nodes):,}", *(f"{value:.2f}" for value in cells)))
+    return [
+        Grid(
+            ("", "CPU s", "MiB"),
+            tuple(lines),
+            "One thread of a shared machine; memory above that of a process with the data read.",
+        ),
+        Grid(
+            ("model", "target nodes", "edges", "building, CPU s", "step, CPU s", "peak GiB"),
+            tuple(sorted(curve, key=lambda line: (line[0], int(line[1].replace(",", ""))))),
+            "Synthetic graphs; batches of 2048 nodes, sampled neighbours, negatives of the batch; peak of the process.",
+        ),
+    ]
+
+
+def origins(made: Made) -> Grid:
+    """Code, machine and data of the records, and how many there are of each."""
+    found: dict[tuple[str, ...], int] = {}
+    for _, records in made:
+        for record in records:
+            machine, packages = record.environment.get("machine", {}), record.environment.get("packages", {})
+            told = (
+                str(record.environment.get("commit", "not recorded")),
+                f"torch {packages['torch']}" if "torch" in packages else "not recorded",
+                f"{machine['system']}, GPU {machine['gpu'] or 'none'}" if machine else "not recorded",
+            )
+            found[told] = found.get(told, 0) + 1
+    lines = tuple((*told, str(count)) for told, count in found.items())
+    return Grid(("commit", "versions", "machine", "records"), lines, text=frozenset({0, 1, 2}))
