@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.metapath import Row
 from benchmarks.metapath_record import Record
-from benchmarks.report_plots import BASELINE, CONTRAST, MARKS, canvas, legend
+from benchmarks.report_plots import BASELINE, CONTRAST, canvas, legend, logarithmic, style_of
 from recsys.report import inline_svg
 
 MEASURE = "macro_f1@60"
@@ -58,8 +58,8 @@ def curves_of(made: Made) -> Iterator[tuple[str, str]]:
             curve = [(epoch, statistics.fmean(values)) for epoch, values in sorted(points.items())]
             if curve:
                 label = row.settings.title.removeprefix(f"{name}, ")
-                axes.plot(*zip(*curve, strict=True), marker=MARKS[number % len(MARKS)], markersize=4, label=label)
-        axes.set_xscale("log")
+                axes.plot(*zip(*curve, strict=True), markersize=4, label=label, **style_of(number))
+        logarithmic(axes)
         axes.set(xlabel="epoch", ylabel="Macro-F1 on validation nodes")
         legend(drawing, axes)
         yield name, inline_svg(drawing)

@@ -38,13 +38,7 @@ class Plots:
 
     def style(self, row: str) -> dict[str, Any]:
         """Colour and mark of a row, the same on every drawing."""
-        from matplotlib import colormaps
-
-        number = list(self.summary.rows).index(row)
-        colours = colormaps["tab20"].colors  # type: ignore[attr-defined]
-        # tab20 pairs a dark with a light tone: dark ones first, so that neighbours in the legend are far apart
-        colour = colours[(2 * number) % 20 + (number // 10) % 2]
-        return {"color": colour, "marker": MARKS[number % len(MARKS)], "label": self.summary.title(row)}
+        return style_of(list(self.summary.rows).index(row)) | {"label": self.summary.title(row)}
 
     def bars(self) -> str:
         """The monitored metric of every row on test, intervals over users, a dot for each seed."""
@@ -148,6 +142,15 @@ class Plots:
         handles = [bars[0] for bars in right.containers]
         drawing.legend(handles, third, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
         return inline_svg(drawing)
+
+
+def style_of(number: int) -> dict[str, Any]:
+    """Colour and mark of the row of that number, unlike those of the twenty around it."""
+    from matplotlib import colormaps
+
+    colours = colormaps["tab20"].colors  # type: ignore[attr-defined]
+    # tab20 pairs a dark with a light tone: dark ones first, so that neighbours in the legend are far apart
+    return {"color": colours[(2 * number) % 20 + (number // 10) % 2], "marker": MARKS[number % len(MARKS)]}
 
 
 def span(part: dict[str, float]) -> str:
