@@ -46,8 +46,10 @@ class MetaPath:
         types = tuple(token for token in tokens if not token.startswith("("))
         for name in types:
             if name not in data.node_types:
-                known = ", ".join(data.node_types)
-                raise InputError(f"The meta-path {text!r} names the node type {name!r}; the graph has {known}.")
+                raise InputError(
+                    f"The meta-path {text!r} names the node type {name!r}; the graph has {', '.join(data.node_types)}, "
+                    f"joined by {_written(data.edge_types) or 'no edges'}."
+                )
         if len(types) < 2 or tokens[0].startswith("(") or tokens[-1].startswith("("):
             raise InputError(f"The meta-path {text!r} needs at least two node types, joined by hyphens.")
         return cls(text, types, tuple(_steps(text, tokens, data)))
@@ -84,8 +86,13 @@ def _find_step(text: str, source: str, relation: str | None, target: str, data: 
             f"The meta-path {text!r} is ambiguous {between}: name one of the relations {names} in brackets, as in "
             f"'{source}-({found[0].edge_type[1]})-{target}'."
         )
-    known = ", ".join("-".join(edge) for edge in edge_types)
-    raise InputError(f"The meta-path {text!r} steps {between}, and no edge type joins them; the graph has {known}.")
+    raise InputError(
+        f"The meta-path {text!r} steps {between}, and no edge type joins them; the graph has {_written(edge_types)}."
+    )
+
+
+def _written(edge_types: list[EdgeType]) -> str:
+    return ", ".join("-".join(edge) for edge in edge_types)
 
 
 def step_matrix(data: HeteroData, step: Step) -> csr_matrix:

@@ -24,9 +24,16 @@ clique `published` picks 522 of the 538 papers of one class and 177 of the 1301 
 
 
 def pathsim(counts: csr_matrix) -> csr_matrix:
-    """PathSim(i, j) = 2 C[i, j] / (C[i, i] + C[j, j]), on the pairs that a path joins; counts [N, N] -> [N, N]."""
+    """PathSim(i, j) = 2 C[i, j] / max(1, C[i, i] + C[j, j]), on the pairs that a path joins; counts [N, N] -> [N, N].
+
+    Of a path that mirrors itself every score is at most 1, and the maximum changes nothing: a node that it joins to
+    another it joins to itself. Other paths, such as paper-paper-paper over citations, may lead no node back to itself.
+    There the maximum keeps scores finite: two such nodes are as similar as if they had one way back between them, 0 if
+    nothing joins them, and the more the more instances do; scores may exceed 1.
+    """
     diagonal = counts.diagonal()
-    score = 2 * counts.data / (np.repeat(diagonal, np.diff(counts.indptr)) + diagonal[counts.indices])
+    ways_back = np.repeat(diagonal, np.diff(counts.indptr)) + diagonal[counts.indices]
+    score = 2 * counts.data / np.maximum(ways_back, 1)
     return csr_matrix((score, counts.indices, counts.indptr), shape=counts.shape)
 
 
@@ -56,7 +63,8 @@ def _kept(
     indptr, column, data = indptr - indptr[0], counts.indices[entries], counts.data[entries]
     lengths = np.diff(indptr)
     row = np.repeat(np.arange(lengths.size, dtype=column.dtype), lengths)
-    distance = data / (np.repeat(diagonal[first : first + lengths.size], lengths) + diagonal[column])
+    ways_back = np.repeat(diagonal[first : first + lengths.size], lengths) + diagonal[column]
+    distance = data / np.maximum(ways_back, 1, out=ways_back)  # as in `pathsim`
     np.negative(distance, out=distance)
     farthest = _kth_smallest(distance, indptr, np.full(lengths.size, limit))[row]
     near, tied = distance < farthest, np.flatnonzero(distance == farthest)

@@ -77,8 +77,10 @@ def test_errors_name_what_is_missing_and_what_there_is() -> None:
     data = world(0)
     with pytest.raises(InputError, match=r"from 'author' to 'conference'.*paper-to-author"):
         MetaPath.parse("author-conference-author", data)
-    with pytest.raises(InputError, match=r"'venue'.*author, paper, conference, term"):
+    with pytest.raises(InputError, match=r"'venue'.*author, paper, conference, term, joined by paper-to-author, paper"):
         MetaPath.parse("author-venue-author", data)
+    with pytest.raises(InputError, match="has lonely, joined by no edges"):
+        MetaPath.parse("lonely-other-lonely", HeteroData({"lonely": {"num_nodes": 1}}))
     data["paper", "wrote", "author"].edge_index = torch.zeros(2, 1, dtype=torch.long)
     with pytest.raises(InputError, match="name one of the relations to, wrote"):
         MetaPath.parse("author-paper-author", data)
@@ -132,6 +134,41 @@ def test_pathsim_lies_between_zero_and_one_and_is_one_with_itself() -> None:
     assert score.max() <= 1
     present = counts.diagonal() > 0
     np.testing.assert_array_equal(np.diagonal(score)[present], 1.0)
+
+
+def citations(seed: int = 0) -> HeteroData:
+    """Forty papers that cite earlier ones, so that no path leads back, but for 38 and 39, which cite each other."""
+    random = np.random.default_rng(seed)
+    cites = np.tril(random.random((40, 40)) < 0.4, -1)
+    cites[38, 39] = cites[39, 38] = True
+    data = HeteroData()
+    data["paper"].num_nodes = 40
+    data["paper", "cites", "paper"].edge_index = torch.from_numpy(np.stack(cites.nonzero()))
+    return data
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("ties", ["spread", "index", "published"])
+def test_scores_are_finite_where_no_path_leads_back(ties: str) -> None:
+    data = citations()
+    path = MetaPath.parse("paper-paper-paper", data)
+    counts = path_counts(data, path)
+    assert not path.palindrome and not counts.diagonal()[:38].any()
+    dense, score = counts.toarray(), pathsim(counts).toarray()
+    np.testing.assert_array_equal(score[:38, :38], 2 * dense[:38, :38])
+    np.testing.assert_array_equal(score[38:], 2 * dense[38:] / (dense.diagonal()[38:, None] + dense.diagonal()))
+    kept = most_similar(counts, 4, ties).toarray()  # type: ignore[arg-type]
+    for row in range(40):
+        left, cut = score[row][kept[row] > 0], score[row][(kept[row] == 0) & (dense[row] > 0)]
+        assert left.size == min(4, int((dense[row] > 0).sum())) and left.min(initial=9e9) >= cut.max(initial=0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_over_nothing_is_nothing() -> None:
+    from scipy.sparse import csr_matrix
+
+    stored = csr_matrix((np.array([0.0, 2.0]), (np.array([0, 0]), np.array([0, 1]))), shape=(2, 2))
+    np.testing.assert_array_equal(pathsim(stored).toarray(), [[0, 4], [0, 0]])
 
 
 def test_spread_ties_favour_nobody_while_index_ties_pick_the_first_of_a_clique() -> None:
