@@ -12,18 +12,21 @@
 | `train_<k>`, `val_<k>`, `test_<k>` | numbers of target nodes, one triple per count `k` of labels per class. Optional |
 
 A matrix in parts is in compressed rows: `<key>/indptr`, `<key>/indices`, `<key>/shape` and, unless all values are 1,
-`<key>/data`. Between one-letter names the hyphen of an edge may go: `edge_pa`.
+`<key>/data`. Between one-letter names the hyphen of an edge may go: `edge_pa`. Other arrays are refused.
 
 **Folder**, one table each: `nodes_<t>.parquet` with a column `id` (any values, unique), optionally `label` on the
-target type, and numeric columns, which are its features; `edges_<a>-<b>.parquet` with columns `source` and `target`
-that hold ids.
+target type (empty where unknown), optionally `split_<k>` there, which says for `k` labels per class what a node is for
+(`train`, `val`, `test`, or empty), and numeric columns, which are its features; `edges_<a>-<b>.parquet` with columns
+`source` and `target` that hold ids.
+
+Names of node types have no hyphens or brackets, which meta-paths are written with. No node of a test part is in the
+train or the val part of its split.
 
 In the result `data[t].x` is a dense [N, F] tensor, a sparse COO tensor, or absent (the type has no features);
 `data[a, "to", b].edge_index` are the edges; `data.target_type` names the target, whose store may hold `y` [N] and
 `splits`, a dictionary `{k: (train, valid, test)}` of node numbers.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from graphcl.data import arrays as arrays_of
+from graphcl.data.check import check, check_names
 from graphcl.errors import InputError
 
 
@@ -47,7 +52,7 @@ def load_graph(path: Path | str, *, names: Mapping[str, str] | None = None, targ
         target: the type to embed; by default what the archive says, or the only table with a column `label`.
 
     Raises:
-        InputError: a file, a key or a column is missing, or an edge names a node that does not exist.
+        InputError: a file, a key or a column is missing or holds another thing, or parts of the graph do not fit.
     """
     path = Path(path)
     if path.is_dir():
@@ -74,53 +79,29 @@ def from_arrays(
     where: str = "graph",
 ) -> HeteroData:
     """The graph of arrays in the layout of an archive (see the module)."""
-    for key in ("node_types", "num_nodes"):
-        if key not in arrays:
-            raise InputError(f"{where}: the array {key!r} is missing; it lists the node types (or how many of each).")
-    short = [str(name) for name in arrays["node_types"]]
-    if len(arrays["num_nodes"]) != len(short):
-        raise InputError(f"{where}: 'num_nodes' must count the nodes of each of the types {', '.join(short)}.")
-    unknown = set(names or {}) - set(short)
-    if unknown:
-        raise InputError(f"{where}: names: {min(unknown)!r} is no node type; the types are {', '.join(short)}.")
-    names = {name: name for name in short} | dict(names or {})
+    counts = arrays_of.node_counts(arrays, where)
+    short = list(counts)
+    check_names(short, where)
+    arrays_of.refuse_unknown(arrays, short, where)
+    names = _long_names(short, names or {}, where)
     data = HeteroData()
-    for name, count in zip(short, arrays["num_nodes"], strict=True):
-        data[names[name]].num_nodes = int(count)
-        features = _matrix(arrays, f"feat_{name}")
+    for name, count in counts.items():
+        data[names[name]].num_nodes = count
+        features = arrays_of.features(arrays, f"feat_{name}", where)
         if features is not None:
-            data[names[name]].x = _tensor(features)
+            with_features(data, names[name], features)
     for key in sorted({key.split("/")[0] for key in arrays if key.startswith("edge_")}):
         source, destination = _ends(key, short, where)
-        data[names[source], "to", names[destination]].edge_index = _edges(arrays, key, where)
+        edges = arrays_of.edges(arrays, key, where)
+        data[names[source], "to", names[destination]].edge_index = torch.from_numpy(np.ascontiguousarray(edges))
     if target is None and "target_type" not in arrays:
         raise InputError(f"{where}: say which node type to embed, by the array 'target_type' or by target=.")
     given = target or str(arrays["target_type"])
     data.target_type = names.get(given, given)
+    if data.target_type in data.node_types:  # else PyG would make the type; `check` refuses it
+        _add_labels(data[data.target_type], arrays, where)
     check(data, where)
-    _add_labels(data[data.target_type], arrays, where)
     return data
-
-
-def check(data: HeteroData, where: str) -> None:
-    """Raise `InputError` where an edge or a feature table does not fit the nodes."""
-    if data.target_type not in data.node_types:
-        raise InputError(f"{where}: the target {data.target_type!r} is none of {', '.join(data.node_types)}.")
-    for source, relation, destination in data.edge_types:
-        edge_index = data[source, relation, destination].edge_index
-        for name, index in ((source, edge_index[0]), (destination, edge_index[1])):
-            count = data[name].num_nodes
-            if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < count:
-                wrong = int(index.max() if index.max() >= count else index.min())
-                raise InputError(
-                    f"{where}: an edge from {source!r} to {destination!r} names {name!r} node {wrong}, "
-                    f"but they are numbered 0..{count - 1}."
-                )
-    for name in data.node_types:
-        if "x" in data[name] and data[name].x.shape[0] != data[name].num_nodes:
-            raise InputError(
-                f"{where}: {name!r} has {data[name].num_nodes} nodes but {data[name].x.shape[0]} rows of features."
-            )
 
 
 def scipy_features(data: HeteroData, node_type: str) -> sp.csr_matrix | np.ndarray | None:
@@ -149,31 +130,22 @@ def row_normalized(features: sp.csr_matrix | np.ndarray) -> sp.csr_matrix | np.n
     return features * scale[:, None]
 
 
+def _long_names(short: list[str], names: Mapping[str, str], where: str) -> dict[str, str]:
+    unknown = set(names) - set(short)
+    if unknown:
+        raise InputError(f"{where}: names: {min(unknown)!r} is no node type; the types are {', '.join(short)}.")
+    long = {name: name for name in short} | dict(names)
+    if len(set(long.values())) < len(long):
+        raise InputError(f"{where}: names: two node types get the same name; the types are {', '.join(long.values())}.")
+    return long
+
+
 def _ends(key: str, short: list[str], where: str) -> tuple[str, str]:
     body = key.removeprefix("edge_")
     ends = tuple(body.split("-")) if "-" in body else tuple(body)
     if len(ends) != 2 or not set(ends) <= set(short):
         raise InputError(f"{where}: {key!r} should read edge_<a>-<b> with two of the node types {', '.join(short)}.")
     return ends[0], ends[1]
-
-
-def _matrix(arrays: Mapping[str, Any], key: str) -> sp.csr_matrix | np.ndarray | None:
-    if key in arrays:
-        return np.asarray(arrays[key])
-    if f"{key}/indptr" not in arrays:
-        return None
-    indices = arrays[f"{key}/indices"].astype(np.int32)
-    values = arrays.get(f"{key}/data", np.ones(indices.size)).astype(np.float64)
-    return sp.csr_matrix((values, indices, arrays[f"{key}/indptr"]), shape=tuple(arrays[f"{key}/shape"]))
-
-
-def _edges(arrays: Mapping[str, Any], key: str, where: str) -> Tensor:
-    matrix: Any = _matrix(arrays, key)
-    if sp.issparse(matrix):
-        matrix = np.stack(matrix.tocoo().coords)
-    if matrix.ndim != 2 or len(matrix) != 2:
-        raise InputError(f"{where}: {key!r} should be [2, E] node numbers or a matrix in parts, not {matrix.shape}.")
-    return torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.int64))
 
 
 def _tensor(features: sp.spmatrix | np.ndarray) -> Tensor:
@@ -187,24 +159,7 @@ def _tensor(features: sp.spmatrix | np.ndarray) -> Tensor:
 
 def _add_labels(store: Any, arrays: Mapping[str, Any], where: str) -> None:
     if "labels" in arrays:
-        if arrays["labels"].shape != (store.num_nodes,):
-            raise InputError(
-                f"{where}: 'labels' has shape {arrays['labels'].shape}, the target {store.num_nodes} nodes; "
-                "give each a class, or -1."
-            )
-        store.y = torch.from_numpy(arrays["labels"].astype(np.int64))
-    counts = sorted(int(key.removeprefix("train_")) for key in arrays if re.fullmatch(r"train_\d+", key))
-    if counts:
-        store.splits = {
-            count: tuple(_nodes(arrays, f"{part}_{count}", store.num_nodes, where) for part in ("train", "val", "test"))
-            for count in counts
-        }
-
-
-def _nodes(arrays: Mapping[str, Any], key: str, num_nodes: int, where: str) -> Tensor:
-    if key not in arrays:
-        raise InputError(f"{where}: the array {key!r} is missing; a split has a train_, a val_ and a test_ part.")
-    nodes = torch.from_numpy(arrays[key].astype(np.int64))
-    if len(nodes) and not 0 <= int(nodes.min()) <= int(nodes.max()) < num_nodes:
-        raise InputError(f"{where}: {key!r} names nodes outside 0..{num_nodes - 1}, the target's.")
-    return nodes
+        store.y = torch.from_numpy(arrays_of.whole(arrays, "labels", where))
+    splits = arrays_of.splits(arrays, where)
+    if splits:
+        store.splits = {count: tuple(map(torch.from_numpy, parts)) for count, parts in splits.items()}

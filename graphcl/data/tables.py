@@ -1,14 +1,16 @@
 """Heterogeneous graphs from a folder of Parquet tables; the layout is described in `graphcl.data.hetero`."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from graphcl.data.hetero import check
+from graphcl.data.check import PARTS, check, check_names
 from graphcl.errors import InputError
 
 
@@ -17,19 +19,20 @@ def read_tables(folder: Path, target: str | None) -> HeteroData:
     data, numbers, labelled = HeteroData(), {}, []
     for path in sorted(folder.glob("nodes_*.parquet")):
         name = path.stem.removeprefix("nodes_")
-        table = pd.read_parquet(path)
+        table = _read(path)
         numbers[name] = _numbers(table, path)
-        _fill_nodes(data[name], table)
+        _fill_nodes(data[name], table, path)
         if "label" in table:
             labelled.append(name)
     if not numbers:
         raise InputError(f"{folder}: no nodes_<type>.parquet in it; see graphcl.data.hetero for the layout.")
+    check_names(numbers, str(folder))
     for path in sorted(folder.glob("edges_*.parquet")):
         source, _, destination = path.stem.removeprefix("edges_").partition("-")
         for name in (source, destination):
             if name not in numbers:
                 raise InputError(f"{path}: there is no nodes_{name}.parquet beside it; name the file edges_<a>-<b>.")
-        table = pd.read_parquet(path)
+        table = _read(path)
         ends = [
             _lookup(table, path, column, numbers[name])
             for column, name in (("source", source), ("target", destination))
@@ -42,6 +45,13 @@ def read_tables(folder: Path, target: str | None) -> HeteroData:
     return data
 
 
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise InputError(f"{path}: cannot be read as Parquet ({error}); write the file again.") from error
+
+
 def _numbers(table: pd.DataFrame, path: Path) -> pd.Index:
     if "id" not in table:
         raise InputError(f"{path}: the column 'id' is missing; it has {', '.join(map(str, table.columns))}.")
@@ -51,14 +61,30 @@ def _numbers(table: pd.DataFrame, path: Path) -> pd.Index:
     return index
 
 
-def _fill_nodes(store: Any, table: pd.DataFrame) -> None:
+def _fill_nodes(store: Any, table: pd.DataFrame, path: Path) -> None:
     store.num_nodes = len(table)
-    features = table.drop(columns=["id", "label"], errors="ignore").select_dtypes("number")
+    splits = {int(found[1]): name for name in table if (found := re.fullmatch(r"split_(\d+)", str(name)))}
+    others = table.drop(columns=["id", "label", *splits.values()], errors="ignore")
+    features = others.select_dtypes("number")
     if features.shape[1]:
         store.x = torch.from_numpy(features.to_numpy(np.float32))
     if "label" in table:
         codes, classes = pd.factorize(table["label"], sort=True)
         store.y, store.classes = torch.from_numpy(codes.astype(np.int64)), [str(name) for name in classes]
+    if splits:
+        store.splits = {count: _parts(table[splits[count]], path) for count in sorted(splits)}
+
+
+def _parts(column: pd.Series, path: Path) -> tuple[Tensor, ...]:
+    """The numbers of the nodes that a column puts into each part of a split."""
+    given = column.astype(object).where(column.notna(), "")
+    wrong = np.flatnonzero(~given.isin([*PARTS, ""]))
+    if wrong.size:
+        raise InputError(
+            f"{path}: row {wrong[0]}, column {column.name!r}: {given.tolist()[wrong[0]]!r} is no part of a split; "
+            f"write {', '.join(PARTS)}, or nothing."
+        )
+    return tuple(torch.from_numpy(np.flatnonzero(given == part)) for part in PARTS)
 
 
 def _lookup(table: pd.DataFrame, path: Path, column: str, index: pd.Index) -> np.ndarray:

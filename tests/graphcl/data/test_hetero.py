@@ -58,7 +58,32 @@ def test_an_archive_becomes_a_hetero_graph(tmp_path: Path) -> None:
         ({"edge_p-s": np.array([[0, 0], [1, 0], [2, 1]])}, r"'edge_p-s' should be \[2, E\]"),
         ({"labels": np.array([1, 2])}, "the target 6 nodes"),
         ({"train_40": np.array([0])}, "'val_40' is missing"),
-        ({"val_20": np.array([6])}, "'val_20' names nodes outside 0..5"),
+        ({"val_40": np.array([0])}, "'train_40' is missing"),
+        ({"val_20": np.array([6])}, "split 20 names val node 6, .*numbered 0..5"),
+        ({"test_20": np.array([4, 1])}, "split 20 has node 1 in test and in train or val"),
+        ({"val_20": np.array([], dtype=int)}, "split 20 has no val nodes"),
+        ({"train_20": np.array([True, True, False, False, False, False])}, "'train_20' must hold .*not truth values"),
+        ({"labels": np.array([1, 2, 1, 2, 1, -1])}, "split 20 names test node 5, which has no label"),
+        ({"labels": np.array(list("ababab"))}, "'labels' must hold whole numbers, not text"),
+        ({"labels": np.array([0, 1, 0, 1, 0, np.nan])}, "'labels' must hold whole numbers, not nan"),
+        ({"edge_p-s": np.array([[0, 1.7], [0, 0]])}, "'edge_p-s' must hold whole numbers, not 1.7"),
+        ({"edge_p-s": np.array([["0"], ["0"]])}, "'edge_p-s' must hold whole numbers, not text"),
+        ({"feat_a": np.zeros(5)}, r"'feat_a' must be \[N, F\].*not of shape \(5,\)"),
+        ({"feat_a": np.array([["x"]] * 5)}, "'feat_a' must hold numbers, not text"),
+        ({"feat_p/data": np.full(BINARY.nnz, "x")}, "'feat_p/data' must hold numbers, not text"),
+        ({"feat_p/indptr": np.array([0, 1])}, "'feat_p' is no matrix in compressed rows"),
+        ({"feat_p/shape": np.array([6, 1])}, "'feat_p' is no matrix in compressed rows"),
+        ({"feat_a/indptr": np.array([0, 1])}, "'feat_a/indices' is missing; 'feat_a' has indptr"),
+        ({"feat_pp": np.zeros((6, 2))}, r"'feat_pp' is unknown; did you mean 'feat_p'\?"),
+        ({"valid_20": np.array([2])}, r"'valid_20' is unknown; did you mean 'val_20'\?"),
+        ({"feat_p/indces": np.array([2])}, r"'feat_p/indces' is unknown; did you mean 'feat_p/indices'\?"),
+        ({"edges_p-a": np.array([[2], [2]])}, r"'edges_p-a' is unknown; did you mean 'edge_p-a'\?"),
+        ({"zzz": np.array([2])}, "'zzz' is unknown; leave it out; known: node_types, .*feat_p"),
+        ({"node_types": np.array("p")}, "'node_types' must be a list of different names, not 'p'"),
+        ({"node_types": np.array(["p", "a", "p"])}, "'node_types' must be a list of different names"),
+        ({"node_types": np.array(["p", "a", "co-s"])}, "'co-s' has a hyphen or a bracket.*rename it, such as 'co_s'"),
+        ({"num_nodes": np.array(6)}, "'num_nodes' must count the nodes of each"),
+        ({"num_nodes": np.array([6, 5, -2])}, "'num_nodes' must count the nodes of each"),
         ({"target_type": np.array("q")}, "the target 'q' is none of p, a, s"),
     ],
 )
@@ -75,10 +100,21 @@ def test_a_missing_file_and_a_missing_array_are_named(tmp_path: Path) -> None:
         load_graph(tmp_path / "broken.npz")
     with pytest.raises(InputError, match="'q' is no node type; the types are p, a, s"):
         from_arrays(arrays(), names={"q": "paper"})
+    with pytest.raises(InputError, match="two node types get the same name"):
+        from_arrays(arrays(), names={"p": "a"})
     lacking = arrays()
     del lacking["num_nodes"]
     with pytest.raises(InputError, match="'num_nodes' is missing"):
         from_arrays(lacking)
+
+
+def test_whole_numbers_may_be_floating_and_a_node_may_stand_twice_in_one_part() -> None:
+    """As IMDB's train parts have it, and as numpy makes arrays of empty lists."""
+    changed = {"edge_p-s": arrays()["edge_p-s"].astype(float), "train_20": np.array([0, 1, 1])}
+    data = from_arrays(arrays() | changed | {"edge_a-s": np.array([[], []])})
+    assert data["p", "to", "s"].edge_index.tolist() == arrays()["edge_p-s"].tolist()
+    assert data["a", "to", "s"].edge_index.shape == (2, 0)
+    assert data["p"].splits[20][0].tolist() == [0, 1, 1]
 
 
 def write_tables(folder: Path) -> None:
@@ -106,6 +142,50 @@ def test_tables_name_the_row_that_is_wrong(tmp_path: Path) -> None:
         load_graph(tmp_path)
     pd.DataFrame({"id": [1, 1]}).to_parquet(tmp_path / "nodes_author.parquet")
     with pytest.raises(InputError, match="the id 1 occurs twice"):
+        load_graph(tmp_path)
+
+
+def write_splits(folder: Path, split: list[object]) -> None:
+    papers = pd.DataFrame({"id": [1, 2, 3, 4], "label": ["a", "b", "a", None], "split_20": split, "year": [1, 2, 3, 4]})
+    papers.to_parquet(folder / "nodes_paper.parquet")
+
+
+@pytest.mark.parametrize("nothing", ["", None])
+def test_tables_may_hold_splits(tmp_path: Path, nothing: object) -> None:
+    write_splits(tmp_path, ["test", "train", "val", nothing])
+    store = load_graph(tmp_path)["paper"]
+    assert [part.tolist() for part in store.splits[20]] == [[1], [2], [0]]
+    assert store.x.tolist() == [[1.0], [2.0], [3.0], [4.0]]
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        (["test", "train", "valid", ""], "row 2, column 'split_20': 'valid' is no part of a split; write train, val"),
+        ([0, 1, 2, 3], "row 0, column 'split_20': 0 is no part"),
+        (["test", "train", "", ""], "split 20 has no val nodes"),
+        (["test", "train", "val", "test"], "split 20 names test node 3, which has no label"),
+    ],
+)
+def test_wrong_splits_of_tables_are_named(tmp_path: Path, split: list[object], message: str) -> None:
+    write_splits(tmp_path, split)
+    with pytest.raises(InputError, match=message):
+        load_graph(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["nodes_paper.parquet", "edges_paper-author.parquet"])
+@pytest.mark.parametrize("content", [b"", b"PAR1 and no more"])
+def test_damaged_tables_are_named(tmp_path: Path, name: str, content: bytes) -> None:
+    write_tables(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}: cannot be read as Parquet"):
+        load_graph(tmp_path)
+
+
+def test_tables_of_types_that_paths_cannot_name_are_refused(tmp_path: Path) -> None:
+    write_tables(tmp_path)
+    pd.DataFrame({"id": [1]}).to_parquet(tmp_path / "nodes_co-author.parquet")
+    with pytest.raises(InputError, match=r"'co-author' has a hyphen or a bracket in its name.*such as 'co_author'"):
         load_graph(tmp_path)
 
 
