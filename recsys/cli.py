@@ -80,6 +80,8 @@ def show_probes(run: NodeRun) -> None:
             kind, at, count = name.partition("@")
             table.add_row(name, f"{value:.2f}", f"{run.result[f'{kind}_std{at}{count}']:.2f}")
     console.print(table if run.result else "The nodes have no labels: nothing to judge the vectors by.")
+    if run.result and not any("@" in name for name in run.result):
+        console.print("Clusterings only: the labels have no splits into train, val and test, which probes need.")
 
 
 app.command()(tune)

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from graphcl.data.check import check
 from graphcl.data.recipe import GraphRecipe
+from graphcl.errors import InputError
 from graphcl.evaluation.probe import Probe, judge, validation_score
 from graphcl.models import EMBEDDERS, Embedder
 from graphcl.ranges import Seed
@@ -101,7 +103,10 @@ def kind_in(block: Any) -> str:
 
 @dataclass(frozen=True)
 class NodeRun:
-    """A trained embedder: its folder, its vectors [N, d], and what they are worth (empty where there are no labels)."""
+    """A trained embedder: its folder, its vectors [N, d], and what they are worth (empty where there are no labels).
+
+    Labels without splits judge clusterings (NMI, ARI) only; probes need both.
+    """
 
     folder: Path
     embedding: Tensor
@@ -118,12 +123,13 @@ def train_embedder(
     progress: Progress = lambda batches, total, title: batches,
     started: Callable[[Path], None] = lambda folder: None,
 ) -> NodeRun:
-    """Train an embedder as a configuration says; its vectors are judged by probes where the nodes have labels.
+    """Train an embedder as a configuration says; labels, where there are some, say what its vectors are worth.
 
     Args:
         source: a YAML file, a tree of keys, or an experiment.
         overrides: keys set anew, such as "model.temperature=0.5".
-        graph: the graph, if it is at hand already; it takes the place of the file that `graph` names.
+        graph: the graph, if it is at hand already, with a `target_type`; it takes the place of the file that `graph`
+            names, and nothing is done to its features.
         resume: go on with the newest run folder of the same configuration, if there is one.
         log: receives a record per epoch.
         progress: wraps the batches of each epoch.
@@ -137,9 +143,14 @@ def train_embedder(
         source = NodeExperiment.load(Path(source) if isinstance(source, str) else source, overrides)
     experiment = source
     settings = experiment.settings
+    if graph is not None:
+        check(graph, "graph")
     data = settings.graph.load(data_home()) if graph is None else graph
     store = data[data.target_type]
-    labelled = "y" in store and "splits" in store
+    labelled = "y" in store and bool((store.y >= 0).any())
+    splits = store.get("splits", {}) if labelled else {}
+    if settings.monitor == VALID_MACRO_F1 and not splits:
+        raise InputError(f"monitor: {VALID_MACRO_F1} needs labels and splits, the graph has none; use monitor: loss")
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         embedder = experiment.model(data, experiment.config).to(files.device_of(settings.device))
@@ -158,13 +169,13 @@ def train_embedder(
         log(record)
 
     def validate() -> dict[str, float]:
-        return {VALID_MACRO_F1: validation_score(embedder.embed().cpu(), store.y, store.splits, probe=settings.probe)}
+        return {VALID_MACRO_F1: validation_score(embedder.embed().cpu(), store.y, splits, probe=settings.probe)}
 
     outcome = fit(
         embedder,
         experiment.training,
         seed=settings.seed,
-        validate=validate if labelled else None,
+        validate=validate if splits else None,
         monitor=settings.monitor,
         folder=folder,
         resume=resume,
@@ -176,6 +187,6 @@ def train_embedder(
     np.save(buffer, embedding.numpy())
     write_atomically(folder / EMBEDDING, buffer.getvalue())
     generator = torch.Generator().manual_seed(settings.seed)
-    scores = judge(embedding, store.y, store.splits, probe=settings.probe, generator=generator) if labelled else {}
+    scores = judge(embedding, store.y, splits, probe=settings.probe, generator=generator) if labelled else {}
     files.write_json(folder / files.RESULT, {"model": experiment.kind, "test": scores, **asdict(outcome)})
     return NodeRun(folder, embedding, scores)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from torch_geometric.data import HeteroData
+from torch_geometric.data import Data, HeteroData
 
 from graphcl.errors import InputError
 from recsys import folder as files
@@ -47,6 +47,52 @@ def test_it_trains_probes_and_keeps_the_vectors(graph, tmp_path):
     assert len(files.MetricsFile(run.folder).read()) == 3
     again = train_embedder(NodeExperiment.load(run.folder / files.CONFIG), graph=graph, resume=True)
     assert again.folder == run.folder and torch.equal(again.embedding, run.embedding)
+
+
+def write_archive(folder, **more):
+    edges = np.stack([np.arange(60).repeat(2), np.arange(120) % 30])
+    common = {"node_types": ["p", "a"], "num_nodes": [60, 30], "target_type": "p", "edge_p-a": edges}
+    np.savez(folder / "graph.npz", **common, **more)
+
+
+def test_labels_without_splits_judge_clusterings(graph, tmp_path):
+    del graph["paper"].splits
+    run = train_embedder({**CONFIG, "output": str(tmp_path)}, graph=graph)
+    assert set(run.result) == {"nmi", "nmi_std", "ari", "ari_std"}
+    assert files.read_json(run.folder / files.RESULT)["test"] == run.result
+    graph["paper"].y = torch.full((60,), -1)
+    assert not train_embedder({**CONFIG, "output": str(tmp_path)}, graph=graph).result
+    with pytest.raises(InputError, match="monitor: valid_macro_f1 needs labels and splits"):
+        train_embedder({**CONFIG, "output": str(tmp_path), "monitor": "valid_macro_f1"}, graph=graph)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_the_command_says_what_labels_without_splits_are_good_for(command, tmp_path, monkeypatch, labelled):
+    monkeypatch.setenv("GRAPHCL_DATA", str(tmp_path))
+    write_archive(tmp_path, **({"labels": np.arange(60) % 3} if labelled else {}))
+    model = {**CONFIG["model"], "metapaths": ["p-a-p"]}
+    tree = {**CONFIG, "graph": {"path": "graph.npz"}, "model": model, "output": str(tmp_path / "runs")}
+    (tmp_path / "meow.yaml").write_text(yaml.safe_dump(tree))
+    status, out, _ = command("train", tmp_path / "meow.yaml")
+    assert status == 0 and ("nmi" in out) == labelled
+    assert ("Clusterings only: the labels have no splits" in " ".join(out.split())) == labelled
+    assert ("no labels: nothing to judge" in out) != labelled
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            HeteroData({"paper": {"num_nodes": 3}}),
+            "graph: set data.target_type to the node type to embed",
+        ),
+        (Data(x=torch.ones(3, 2)), r"graph: must be a HeteroData with a target_type, not a Data, .*GRACE and DGI"),
+    ],
+)
+def test_graphs_from_python_are_checked(tmp_path, given, message):
+    with pytest.raises(InputError, match=message):
+        train_embedder({**CONFIG, "output": str(tmp_path)}, graph=given)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_path_may_be_a_string_and_a_tree_stays_as_it_was(graph, tmp_path):
