@@ -13,6 +13,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from graphcl.data.check import check
+from graphcl.data.digest import graph_digest
 from graphcl.data.recipe import GraphRecipe
 from graphcl.errors import InputError
 from graphcl.evaluation.probe import Probe, judge, validation_score
@@ -130,7 +131,7 @@ def train_embedder(
         overrides: keys set anew, such as "model.temperature=0.5".
         graph: the graph, if it is at hand already, with a `target_type`; it takes the place of the file that `graph`
             names, and nothing is done to its features.
-        resume: go on with the newest run folder of the same configuration, if there is one.
+        resume: go on with the newest run folder of the same configuration, if there is one; its graph must be the same.
         log: receives a record per epoch.
         progress: wraps the batches of each epoch.
         started: is told the run folder before training begins.
@@ -143,9 +144,7 @@ def train_embedder(
         source = NodeExperiment.load(Path(source) if isinstance(source, str) else source, overrides)
     experiment = source
     settings = experiment.settings
-    if graph is not None:
-        check(graph, "graph")
-    data = settings.graph.load(data_home()) if graph is None else graph
+    data, digest = ready(settings.graph, graph)
     store = data[data.target_type]
     labelled = "y" in store and bool((store.y >= 0).any())
     splits = store.get("splits", {}) if labelled else {}
@@ -155,13 +154,16 @@ def train_embedder(
         torch.manual_seed(settings.seed)
         embedder = experiment.model(data, experiment.config).to(files.device_of(settings.device))
     found = files.find_same(experiment.tree()) if resume else None
+    if found is not None:
+        refuse_other_graph(found, digest)
     name = Path(settings.graph.path)
     stem = f"{name.parent.name or name.stem}-{experiment.kind}-{settings.seed}"
     folder = found or files.create(Path(settings.output), stem)
     started(folder)
     if found is None:
-        files.write_config(folder, experiment.tree())
-        files.write_json(folder / files.ENVIRONMENT, files.environment({"dataset": settings.graph.path}))
+        origin = {"dataset": settings.graph.path, "digest": digest}
+        files.write_json(folder / files.ENVIRONMENT, files.environment(origin))
+        files.write_config(folder, experiment.tree())  # last of all: now it can be resumed
     metrics = files.MetricsFile(folder)
 
     def keep(record: dict[str, Any]) -> None:
@@ -190,3 +192,28 @@ def train_embedder(
     scores = judge(embedding, store.y, splits, probe=settings.probe, generator=generator) if labelled else {}
     files.write_json(folder / files.RESULT, {"model": experiment.kind, "test": scores, **asdict(outcome)})
     return NodeRun(folder, embedding, scores)
+
+
+def ready(recipe: GraphRecipe, given: HeteroData | None) -> tuple[HeteroData, str]:
+    """The graph that a model reads, and the digest of what it is made from.
+
+    What a recipe makes is left out of the digest: it follows from the configuration, its last bits from the machine.
+
+    Raises:
+        InputError: there is no such graph, or its parts do not fit.
+    """
+    if given is not None:
+        check(given, "graph")
+        return given, graph_digest(given)
+    data = recipe.read(data_home())
+    digest = graph_digest(data)
+    return recipe.prepare(data), digest
+
+
+def refuse_other_graph(folder: Path, digest: str) -> None:
+    """Raise `InputError` where a run folder says that its graph was another one; folders of old say nothing."""
+    saved = files.read_json(folder / files.ENVIRONMENT).get("data", {}).get("digest", digest)
+    if saved != digest:
+        raise InputError(
+            f"{folder}: was trained on the graph {saved}, the graph is now {digest}; start a new run, without resuming"
+        )

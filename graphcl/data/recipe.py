@@ -38,8 +38,18 @@ class GraphRecipe:
     """Whether the target nodes are renumbered at random (seed 0), so that their order in the file tells nothing."""
 
     def load(self, root: Path) -> HeteroData:
-        """The graph, its file looked for under `root`."""
+        """The graph as a model reads it, its file looked for under `root`."""
+        return self.prepare(self.read(root))
+
+    def read(self, root: Path) -> HeteroData:
+        """The graph and its known positives as their files have them, looked for under `root`."""
         data = load_graph(root / self.path, names=self.names, target=self.target or None)
+        if self.positives:
+            data[data.target_type].positives = read_pairs(root / self.positives, data[data.target_type].num_nodes)
+        return data
+
+    def prepare(self, data: HeteroData) -> HeteroData:
+        """The same graph, changed in place, with the features and the order of nodes that a model gets."""
         for name in self.normalize:
             features = scipy_features(data, name)
             if features is None:
@@ -50,8 +60,6 @@ class GraphRecipe:
         if self.walk_features.metapath:
             for name, features in walk_features(data, self.walk_features).items():
                 data[name].x = features
-        if self.positives:
-            data[data.target_type].positives = read_pairs(root / self.positives, data[data.target_type].num_nodes)
         return shuffled(data) if self.shuffle else data
 
 

@@ -9,6 +9,7 @@ import torch
 import yaml
 from torch_geometric.data import Data, HeteroData
 
+from graphcl.data.digest import graph_digest
 from graphcl.errors import InputError
 from recsys import folder as files
 from recsys.data.catalog import load_split
@@ -47,6 +48,35 @@ def test_it_trains_probes_and_keeps_the_vectors(graph, tmp_path):
     assert len(files.MetricsFile(run.folder).read()) == 3
     again = train_embedder(NodeExperiment.load(run.folder / files.CONFIG), graph=graph, resume=True)
     assert again.folder == run.folder and torch.equal(again.embedding, run.embedding)
+
+
+def test_a_run_is_not_resumed_on_another_graph(graph, tmp_path):
+    tree = {**CONFIG, "output": str(tmp_path)}
+    run = train_embedder(tree, graph=graph)
+    found = files.read_json(run.folder / files.ENVIRONMENT)["data"]
+    assert found == {"dataset": "unused", "digest": graph_digest(graph)}
+    graph["paper"].y = graph["paper"].y.flip(0)
+    with pytest.raises(InputError, match=f"was trained on the graph {found['digest']}, the graph is now .*new run"):
+        train_embedder(tree, graph=graph, resume=True)
+    assert len(files.MetricsFile(run.folder).read()) == 3 and len(list(tmp_path.iterdir())) == 1
+    files.write_json(run.folder / files.ENVIRONMENT, {"data": {"dataset": "unused"}})  # as runs before had it
+    assert train_embedder(tree, graph=graph, resume=True).folder == run.folder
+
+
+def test_the_file_of_a_graph_is_compared_and_not_what_is_made_of_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRAPHCL_DATA", str(tmp_path))
+    write_archive(tmp_path)
+    walks = {"metapath": "p-a-p", "size": 4, "epochs": 1}
+    tree = {**CONFIG, "output": str(tmp_path / "runs"), "graph": {"path": "graph.npz", "walk_features": walks}}
+    tree["model"] = {**CONFIG["model"], "metapaths": ["p-a-p"]}
+    run = train_embedder(tree)
+    monkeypatch.setattr(
+        "graphcl.data.recipe.walk_features", lambda data, _: {"p": torch.ones(60, 4), "a": torch.ones(30, 4)}
+    )
+    assert train_embedder(tree, resume=True).folder == run.folder
+    write_archive(tmp_path, labels=np.zeros(60, dtype=int))
+    with pytest.raises(InputError, match="was trained on the graph"):
+        train_embedder(tree, resume=True)
 
 
 def write_archive(folder, **more):

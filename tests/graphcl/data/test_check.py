@@ -1,4 +1,4 @@
-"""Graphs made in Python: each way in which they do not fit is one sentence."""
+"""Graphs made in Python: each way in which they do not fit is one sentence, and each change is another digest."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,7 @@ import torch
 from torch_geometric.data import Data, HeteroData
 
 from graphcl.data.check import check
+from graphcl.data.digest import graph_digest
 from graphcl.errors import InputError
 
 BY = "paper", "by", "author"
@@ -91,3 +92,34 @@ def test_what_does_not_fit_is_one_sentence(change: Callable[[HeteroData], None],
 def test_a_target_is_needed(given: Data | HeteroData, message: str) -> None:
     with pytest.raises(InputError, match=message):
         check(given, "graph")
+
+
+def test_every_part_counts_in_the_digest() -> None:
+    changes = [
+        lambda data: None,
+        put(BY, "edge_index", torch.tensor([[0, 1, 3], [0, 1, 0]])),
+        put("paper", "x", torch.ones(4, 2)),
+        put("paper", "x", torch.ones(4, 2).to_sparse_coo()),
+        put("paper", "x", 2 * torch.ones(4, 2).to_sparse_coo()),
+        put("paper", "y", torch.tensor([0, 1, 1, -1])),
+        put("author", "num_nodes", 3),
+        split([1], [0], [2]),
+        put("paper", "positives", torch.zeros(2, 1).long()),
+        lambda data: setattr(data, "target_type", "author"),
+    ]
+    digests = set()
+    for change in changes:
+        data = graph()
+        change(data)
+        digests.add(graph_digest(data))
+    assert len(digests) == len(changes) and all(len(digest) == 16 for digest in digests)
+
+
+def test_neither_the_order_of_types_nor_that_of_memory_counts() -> None:
+    data, other = graph(), HeteroData()
+    other.target_type = "paper"
+    other["author"].num_nodes = 2
+    other["paper"].update(dict(data["paper"].items()))
+    other["paper"].x = data["paper"].x.T.contiguous().T
+    other[BY].edge_index = data[BY].edge_index
+    assert graph_digest(data) == graph_digest(other)
