@@ -16,10 +16,13 @@ import torch
 import yaml
 
 from graphcl.errors import InputError
+from graphcl.models import EMBEDDERS
 from graphcl.training.checkpoint import write_atomically
+from recsys.config import read
 
 CONFIG, DATA, METRICS, ENVIRONMENT = "config.yaml", "data.safetensors", "metrics.jsonl", "environment.json"
 RESULT, PER_USER, REPORT = "result.json", "per_user.parquet", "report.html"
+EMBEDDING = "embedding.npy"
 PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "pandas", "scikit-learn", "torch-scatter", "recbole")
 
 logger = logging.getLogger(__name__)
@@ -51,6 +54,16 @@ def find_same(tree: Mapping[str, Any]) -> Path | None:
     wanted = json.loads(json.dumps(tree))
     configs = sorted(Path(tree["output"]).glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime, reverse=True)
     return next((path.parent for path in configs if read_config(path) == wanted), None)
+
+
+def refuse_embedder(folder: Path) -> None:
+    """Raise `InputError` for a run folder of a model that learns vectors of nodes and ranks nothing."""
+    model = read(folder / CONFIG).get("model")
+    if isinstance(model, Mapping) and model.get("kind") in list(EMBEDDERS):
+        raise InputError(
+            f"{folder}: is a run of an embedder ({model['kind']}), which has no users or items; once it has ended, its "
+            f"vectors are in {EMBEDDING} and what they are worth in {RESULT}"
+        )
 
 
 def read_config(path: Path) -> Any:

@@ -25,7 +25,6 @@ from recsys import folder as files
 from recsys.config import ConfigError, choose, construct, dump, override, read, suggest
 from recsys.data.fetch import data_home
 
-EMBEDDING = "embedding.npy"
 VALID_MACRO_F1 = "valid_macro_f1"
 
 
@@ -187,7 +186,7 @@ def train_embedder(
     embedding = embedder.embed().cpu()
     buffer = io.BytesIO()
     np.save(buffer, embedding.numpy())
-    write_atomically(folder / EMBEDDING, buffer.getvalue())
+    write_atomically(folder / files.EMBEDDING, buffer.getvalue())
     generator = torch.Generator().manual_seed(settings.seed)
     scores = judge(embedding, store.y, splits, probe=settings.probe, generator=generator) if labelled else {}
     files.write_json(folder / files.RESULT, {"model": experiment.kind, "test": scores, **asdict(outcome)})

@@ -41,11 +41,13 @@ class Run:
         """The run in `folder`, with its best weights.
 
         Raises:
-            InputError: the folder, the configuration or the checkpoint is missing, damaged, or of another model.
+            InputError: the folder, the configuration or the checkpoint is missing, damaged, or of another model, or
+                the run is one of an embedder.
         """
         folder = Path(folder)
         if not (folder / files.CONFIG).is_file():
             raise InputError(f"{folder}: not a run folder, it has no {files.CONFIG}; 'recsys train' names the folder")
+        files.refuse_embedder(folder)
         experiment = Experiment.load(folder / files.CONFIG)
         split = read_split(folder / files.DATA)
         model = experiment.build(split.train)

@@ -109,6 +109,14 @@ def test_the_command_says_what_labels_without_splits_are_good_for(command, tmp_p
     assert ("no labels: nothing to judge" in out) != labelled
 
 
+@pytest.mark.parametrize("name", ["evaluate", "export", "recommend"])
+def test_a_run_of_an_embedder_ranks_nothing(command, graph, tmp_path, name):
+    run = train_embedder({**CONFIG, "output": str(tmp_path)}, ["epochs=1"], graph=graph)
+    status, _, err = command(name, run.folder)
+    assert status == 1 and "unknown key" not in err
+    assert "is a run of an embedder (meow), which has no users or items" in err and "embedding.npy" in err
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
