@@ -23,6 +23,7 @@ import typer
 from torch import Tensor
 
 from benchmarks.cell import peak_memory
+from graphcl.data.digest import graph_digest
 from graphcl.data.recipe import GraphRecipe
 from graphcl.errors import InputError
 from graphcl.evaluation.probe import Parts, Probe, judge, validation_score
@@ -175,7 +176,9 @@ def run_seed(
     """Train and judge with one seed; with a folder for checkpoints it goes on where it was stopped."""
     settings = row.settings
     started, cpu = time.perf_counter(), time.process_time()
-    data = settings.graph.load(data_root)
+    graph = settings.graph.read(data_root)
+    digest = graph_digest(graph)
+    data = settings.graph.prepare(graph)
     store = data[data.target_type]
     torch.manual_seed(seed)
     embedder = row.embedder(data, row.config).to(device_of(device))
@@ -209,18 +212,8 @@ def run_seed(
         "rules": {rule: {"epoch": epoch, **rounded(judged[epoch])} for rule, (_, epoch, _) in watch.kept.items()},
         "curve": [rounded(point) for point in watch.curve],
         "environment": {key: value for key, value in environment({}).items() if key not in ("command", "data")},
-        "data": hash_of(data_root, settings.graph),
+        "data": digest,
     }
-
-
-def hash_of(root: Path, graph: GraphRecipe) -> str:
-    """Twelve digits that tell the files of a graph from others."""
-    digest = hashlib.sha256()
-    for name in filter(None, (graph.path, graph.positives)):
-        place = root / name
-        for path in sorted(place.glob("*.parquet")) if place.is_dir() else [place]:
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def rounded(scores: Mapping[str, float]) -> dict[str, float]:

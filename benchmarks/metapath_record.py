@@ -34,7 +34,7 @@ class Record:
     environment: dict[str, Any] = field(default_factory=dict)
     """Commit, versions, hardware; older records do not say."""
     data: str = ""
-    """Hash of the graph's files; older records do not say."""
+    """Digest of the graph in its file; older records do not say."""
 
     def __post_init__(self) -> None:
         if set(self.rules) != set(RULES) or any("epoch" not in scores for scores in self.rules.values()):

@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from benchmarks import metapath_run
 from benchmarks.__main__ import app
-from benchmarks.metapath import Row, Watch, hash_of, run_seed
+from benchmarks.metapath import Row, Watch, run_seed
 from benchmarks.metapath_record import Record, fitting
 from benchmarks.metapath_report import MEASURES, Bar, document, judge, write_report
+from graphcl.data.digest import graph_digest
 from graphcl.errors import InputError
 from recsys.config import build, read
 
@@ -71,7 +72,7 @@ def test_cells_are_run_once_and_again_when_the_row_changes(home: Path) -> None:
     assert path.stat().st_mtime_ns == before
     row = home / "configs" / "metapath" / "toy.yaml"
     row.write_text(row.read_text().replace("title: Toy, MEOW", "title: Another title"))
-    assert fitting(Row.load(row), path).data == hash_of(home, Row.load(row).settings.graph)
+    assert fitting(Row.load(row), path).data == graph_digest(Row.load(row).settings.graph.read(home))
     assert set(record["environment"]) >= {"commit", "machine", "packages"}
     assert not list((home / "runs" / "metapath").glob("toy-0-*/"))  # checkpoints go when the record is written
     row.write_text(row.read_text().replace("embedding_size: 8", "embedding_size: 9"))
