@@ -49,6 +49,8 @@ class Run:
             raise InputError(f"{folder}: not a run folder, it has no {files.CONFIG}; 'recsys train' names the folder")
         files.refuse_embedder(folder)
         experiment = Experiment.load(folder / files.CONFIG)
+        if experiment.settings.device == "cuda" and not torch.cuda.is_available():
+            experiment = Experiment.load(folder / files.CONFIG, ["device=cpu"])  # trained elsewhere, good anywhere
         split = read_split(folder / files.DATA)
         model = experiment.build(split.train)
         checkpoint.load_weights(model, checkpoint.load(folder / BEST)[0], folder / BEST)

@@ -66,8 +66,11 @@ def search(
     progress: wraps the batches of each epoch.
 
     Raises:
-        InputError: the space or the data does not fit the model, or `folder` holds another search.
+        InputError: the space or the data does not fit the model, nothing is measured on validation, or `folder` holds
+            another search.
     """
+    if experiment.evaluation.monitor == "loss":
+        raise InputError("evaluation.monitor: a search chooses on validation, loss is of training; name a metric")
     space = applicable(space, experiment)
     done = claim(folder, experiment, space)
     data = split or experiment.split()

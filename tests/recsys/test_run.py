@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,6 +54,15 @@ def test_the_folder_holds_everything(run):
     assert environment["data"]["digest"] == run.split.digest and environment["packages"]["torch"]
     users = pd.read_parquet(run.folder / files.PER_USER)
     assert len(users) == 60 and users["recall@10"].mean() == pytest.approx(run.result["test"]["recall@10"])
+
+
+def test_a_run_of_a_gpu_opens_without_one(run, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(run.folder, copy)
+    config = (copy / files.CONFIG).read_text()
+    (copy / files.CONFIG).write_text(config.replace("device: auto", "device: cuda"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert Run.open(copy).evaluate() == pytest.approx(run.result["test"])
 
 
 def test_an_opened_run_is_the_same(run):

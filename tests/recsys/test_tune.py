@@ -110,6 +110,12 @@ def test_a_folder_belongs_to_one_search(tmp_path, experiment, world):
         search(experiment, {"n_layers": (1, 3)}, tmp_path, trials=2, split=world)
 
 
+def test_the_training_loss_chooses_no_trial(tmp_path, experiment, world):
+    by_loss = replace(experiment, evaluation=replace(experiment.evaluation, monitor="loss"))
+    with pytest.raises(InputError, match="a search chooses on validation"):
+        search(by_loss, SPACE, tmp_path, trials=1, split=world)
+
+
 def test_data_without_a_validation_part_is_refused(tmp_path, experiment, world):
     with pytest.raises(InputError, match="no validation part"):
         search(
