@@ -289,8 +289,8 @@ def bad_byte(path: Path, encoding: str) -> str:
                 line.decode(encoding)
             except UnicodeDecodeError as error:
                 return (
-                    f"{path}, line {number}: byte 0x{line[error.start]:02x} is not {encoding.upper()}; save the file as UTF-8, "
-                    f"or name its encoding (reader: encoding: latin-1)"
+                    f"{path}, line {number}: byte 0x{line[error.start]:02x} is not {encoding.upper()}; save the file "
+                    f"as UTF-8, or name its encoding (reader: encoding: latin-1)"
                 )
     return f"{path}: is not {encoding.upper()} text; save it as UTF-8, or name its encoding"
 

@@ -137,8 +137,6 @@ def test_a_split_survives_its_file(tmp_path):
 
 
 def test_damage_is_named(run, tmp_path):
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(run.folder, copy)
     (copy / "best.safetensors").write_bytes(b"nothing")
