@@ -1,16 +1,13 @@
 """What a training of the `metapath` table leaves behind: one JSON record per row and seed."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.metapath import RULES, Row
+from benchmarks.record import read_as
 from graphcl.errors import InputError
-from recsys.config import ConfigError, build
-
-MEND = "restore it, or delete it and run the cell again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,29 +43,13 @@ def path_of(folder: Path, row: str, seed: int) -> Path:
     return folder / f"{row}-{seed}.json"
 
 
-def read_record(path: Path) -> Record:
-    """The record in a file.
-
-    Raises:
-        InputError: it is not a whole record.
-    """
-    try:
-        tree = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is no readable record ({error}); {MEND}") from error
-    try:
-        return build(Record, tree, path.name)
-    except ConfigError as error:
-        raise InputError(f"{path}: is a damaged record ({str(error).splitlines()[0]}); {MEND}") from error
-
-
 def fitting(row: Row, path: Path) -> Record:
     """The record in a file, if it was made as the row says now.
 
     Raises:
         InputError: it is damaged, or of another row, seed or configuration.
     """
-    record = read_record(path)
+    record = read_as(Record, path)
     if (record.row, f"{record.row}-{record.seed}") != (row.name, path.stem):
         raise InputError(f"{path}: is the record of {record.row}, seed {record.seed}; put it back")
     if not row.made(record.identity):

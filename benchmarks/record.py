@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -21,6 +21,8 @@ from recsys.experiment import Experiment
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+MEND = "restore it, or delete it and run the cell again"
 TOLERANCE = 1e-5
 """A mean and its values per user, which are kept in float32, agree to this."""
 
@@ -100,15 +102,24 @@ def read(path: Path) -> Record:
     Raises:
         InputError: it is not a whole record.
     """
-    mend = "restore it, or delete it and run the cell again"
+    return read_as(Record, path)
+
+
+def read_as(kind: type[T], path: Path) -> T:
+    """What a file holds, as a record of that kind.
+
+    Raises:
+        InputError: it is not a whole one.
+    """
     try:
         tree = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is no readable record ({error}); {mend}") from error
+        raise InputError(f"{path}: is no readable record ({error}); {MEND}") from error
     try:
-        return build(Record, tree, path.name)
+        record: T = build(kind, tree, path.name)
     except ConfigError as error:
-        raise InputError(f"{path}: is a damaged record ({str(error).splitlines()[0]}); {mend}") from error
+        raise InputError(f"{path}: is a damaged record ({str(error).splitlines()[0]}); {MEND}") from error
+    return record
 
 
 def check(board: Board, record: Record, path: Path) -> Iterator[str]:
@@ -131,12 +142,11 @@ def check(board: Board, record: Record, path: Path) -> Iterator[str]:
 
 def incomplete(board: Board, record: Record, path: Path) -> Iterator[str]:
     """What a record lacks, or says otherwise than the values per user beside it."""
-    again = "restore it, or delete it and run the cell again"
     if not {"machine", "packages", "python"} <= set(record.environment):
-        yield f"{path}: does not say where it was made (environment); {again}"
+        yield f"{path}: does not say where it was made (environment); {MEND}"
     for rule in board.table.masking:
         if missing := set(board.table.metrics) - set(record.test[rule]):
-            yield f"{path}: lacks {', '.join(sorted(missing))} by the masking rule {rule}; {again}"
+            yield f"{path}: lacks {', '.join(sorted(missing))} by the masking rule {rule}; {MEND}"
             return
     for rule in board.table.masking:
         for metric in board.table.metrics:
@@ -148,7 +158,7 @@ def incomplete(board: Board, record: Record, path: Path) -> Iterator[str]:
             if values is not None and abs(float(values.mean()) - record.test[rule][metric]) > TOLERANCE:
                 yield (
                     f"{path}: says {metric} {record.test[rule][metric]:.4f} ({rule}), the users in "
-                    f"{path.with_suffix('.npz').name} have {float(values.mean()):.4f}; {again}"
+                    f"{path.with_suffix('.npz').name} have {float(values.mean()):.4f}; {MEND}"
                 )
                 return
 
