@@ -32,9 +32,11 @@ Outputs = Callable[[Inputs], dict[str, Tensor]]
 
 def implemented() -> dict[str, Loss | Outputs]:
     """How each case is written with the library's public API; what returns a dict has outputs beside a loss."""
-    from benchmarks import conformance_losses_family, conformance_losses_kernel
+    from benchmarks import conformance_losses_beside as beside
+    from benchmarks import conformance_losses_family as family
+    from benchmarks import conformance_losses_kernel as kernel
 
-    return {**conformance_losses_family.CASES, **conformance_losses_kernel.CASES}
+    return {**family.CASES, **kernel.CASES, **beside.CASES}
 
 
 def recognises(names: Collection[str]) -> bool:

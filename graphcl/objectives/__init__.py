@@ -17,11 +17,13 @@ Two views, row i of one positive of row i of the other; no [N, N] matrix is ever
 Every one of them is a `Contrast`; see there for `similarity`, `pairing`, `numerator`, `denominator`, `positive_weight`,
 `direction_weight`, `detach`, `incomplete`, `reduction` ("mean" over complete anchors, "sum", "none") and `tile`. Calls
 take `positives`, `labels`, `group` (false negatives), `weight` (matrix or `PairTerm`), `candidate_weight`, `negatives`
-and `temperature`. Beside the family: `alignment`, `uniformity`, `barlow_twins`, `vicreg`, `margin_regulariser`, `jsd`.
+and `temperature`. Beside the family: `alignment`, `uniformity`, `barlow_twins`, `vicreg`, `margin_regulariser`, `jsd`,
+`attraction_repulsion` (CACR), `group_ordering` (GroCo), `alignment_tempered` (MACL), `circle`; `group_whitening`.
 
 `graphcl` is neither the GraphCL method nor PyGCL, whose "DCL" means the debiased loss; `DCL` here is the decoupled one.
 """
 
+from graphcl.objectives.attraction import attraction_repulsion, attraction_repulsion_to_keys
 from graphcl.objectives.contrast import Contrast
 from graphcl.objectives.denominators import All, Debiased, Decoupled, Denominator
 from graphcl.objectives.kernel import PairTerm, row_lse
@@ -42,6 +44,7 @@ from graphcl.objectives.named import (
     WeightedInfoNCE,
 )
 from graphcl.objectives.noncontrastive import alignment, barlow_twins, joint_entropy, uniformity, vicreg
+from graphcl.objectives.ordering import group_ordering
 from graphcl.objectives.pairing import (
     Pairing,
     Pairs,
@@ -51,9 +54,10 @@ from graphcl.objectives.pairing import (
     one_to_one,
     within,
 )
-from graphcl.objectives.pairwise import jsd, pair_cross_entropy, pair_sum
+from graphcl.objectives.pairwise import circle, jsd, pair_cross_entropy, pair_sum
 from graphcl.objectives.positives import Edges, Index, Labels, Positives, Soft
 from graphcl.objectives.similarity import Similarity, cosine, dot, negative_squared_distance
+from graphcl.objectives.temperature import alignment_tempered
 from graphcl.objectives.weights import (
     ClusterWeight,
     DistinctGroups,
@@ -63,6 +67,7 @@ from graphcl.objectives.weights import (
     PairMatrix,
     PairMLP,
 )
+from graphcl.objectives.whitening import group_whitening
 
 __all__ = [
     "DCL",
@@ -103,10 +108,16 @@ __all__ = [
     "across",
     "across_and_within",
     "alignment",
+    "alignment_tempered",
+    "attraction_repulsion",
+    "attraction_repulsion_to_keys",
     "barlow_twins",
+    "circle",
     "cosine",
     "dot",
     "first_across_and_within",
+    "group_ordering",
+    "group_whitening",
     "joint_entropy",
     "jsd",
     "margin_regulariser",

@@ -11,7 +11,7 @@ from torch import Tensor
 from graphcl.errors import InputError
 from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import TILE_CPU, TILE_GPU, Tile, blocks
-from graphcl.objectives.positives import Index, Positives
+from graphcl.objectives.positives import Index, Labels, Positives
 from graphcl.objectives.similarity import Similarity, cosine, dot
 from graphcl.ops import full_precision
 
@@ -88,6 +88,39 @@ def pair_cross_entropy(
             return _softplus(logits) - hit.to(logits.dtype) * logits
 
         return finite(pair_sum(x, y, value).mean(), the_first_view=a, the_second_view=b)
+
+
+def circle(x: Tensor, labels: Tensor, *, margin: float = 0.4, scale: float = 80.0) -> Tensor:
+    r"""Circle loss (Sun et al., CVPR 2020): mean over anchors of softplus(LSE over negatives + LSE over positives).
+
+    A pair of one label counts $-\gamma [1 + m - s]_+ (s - 1 + m)$, any other $\gamma [s + m]_+ (s - m)$, with the
+    brackets constant to the gradient: the farther a pair is from its goal, the faster it goes there. `x` [N, d] is
+    compared by cosine, `labels` [N]; anchors without a positive or without a negative are left out.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        z = F.normalize(full_precision(x), dim=1)
+        same = Labels(labels, labels)
+        near = _circle_side(z, lambda s: -scale * (1 + margin - s.detach()).clamp(min=0) * (s - 1 + margin), same, True)
+        far = _circle_side(z, lambda s: scale * (s.detach() + margin).clamp(min=0) * (s - margin), same, False)
+        whole = torch.isfinite(near.detach()) & torch.isfinite(far.detach())
+        if not whole.any():
+            raise InputError("Circle loss: no row has both a row of its own label and one of another.")
+        return finite(_softplus(near[whole] + far[whole]).mean(), the_rows=x)
+
+
+def _circle_side(z: Tensor, logit: Callable[[Tensor], Tensor], same: Positives, wanted: bool) -> Tensor:
+    """[N] log-sum-exp of the pairs that do, or do not, share a label, the anchor itself left out; -inf without any."""
+    own = torch.arange(len(z), device=z.device)
+
+    def masked(similarity: Tensor, rows: slice, cols: slice) -> Tensor:
+        out = (same.tile(rows, cols) != wanted) | (own[rows, None] == own[cols])
+        return logit(similarity).masked_fill(out, -torch.inf)
+
+    with torch.no_grad():
+        top = torch.cat([masked(z[rows] @ z.T, rows, slice(0, len(z))).amax(1) for rows in blocks(len(z), 512)])
+    shift = top.masked_fill(top == -torch.inf, 0.0)
+    total = pair_sum(z, z, lambda s, rows, cols: (masked(s, rows, cols) - shift[rows, None]).exp())
+    return shift + total.log()
 
 
 class _PairSum(torch.autograd.Function):
