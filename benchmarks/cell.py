@@ -38,11 +38,7 @@ def run_cell(board: Board, row: str, seed: int, *, device: str = "auto") -> Path
     costs = output / f"spent-{experiment.digest[:12]}.json"
     with locked(output / ".lock", f"cell {row}, seed {seed}, of table {board.name}"), metered(costs) as meter:
         split = experiment.split()
-        if board.table.digest not in (None, split.digest):
-            raise InputError(
-                f"table {board.name}: is on the split {board.table.digest}, the data here is {split.digest}; "
-                f"take the data and the versions that the table was made with"
-            )
+        board.refuse_other_split(split.digest)
         run = train(experiment, resume=True, split=split, log=meter.tick)
         rankings = {rule: ranking(run, rule, board.table.metrics) for rule in board.table.masking}
         counts = split.train.item_counts

@@ -1,13 +1,10 @@
 """What the `metapath` page says besides results: weights while training, costs, speed, origins of the records."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from benchmarks.metapath import Row
-from benchmarks.metapath_record import Record
+from benchmarks.metapath_record import Made
 from benchmarks.report_document import Grid
-
-Made = Sequence[tuple[Row, Sequence[Record]]]
 
 
 def spread(made: Made) -> Grid:

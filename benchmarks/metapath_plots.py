@@ -5,14 +5,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from benchmarks.metapath import Row
-from benchmarks.metapath_record import Record
+from benchmarks.metapath_record import Made, Record
 from benchmarks.report_plots import BASELINE, CONTRAST, canvas, legend, logarithmic, style_of
 from recsys.report import inline_svg
 
 MEASURE = "macro_f1@60"
 NEW = ("MEOW", "AdaMEOW")
-
-Made = Sequence[tuple[Row, Sequence[Record]]]
 
 
 def bars_of(made: Made) -> str:

@@ -38,6 +38,10 @@ class Record:
             raise InputError(f"rules: must give an epoch and scores for each of {', '.join(RULES)}")
 
 
+Made = Sequence[tuple[Row, Sequence[Record]]]
+"""Every row with its records."""
+
+
 def path_of(folder: Path, row: str, seed: int) -> Path:
     """Where a record lies in the folder of records."""
     return folder / f"{row}-{seed}.json"

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.metapath import RULES, Row
 from benchmarks.metapath_costs import cost, origins, speed, spread
 from benchmarks.metapath_plots import bars_of, curves_of
-from benchmarks.metapath_record import Record, records_of
+from benchmarks.metapath_record import Made, Record, records_of
 from benchmarks.metapath_run import NAME, load_rows
 from benchmarks.report_document import ABSENT, Document, Figure, Grid, Section, latex, markdown, page
 from benchmarks.summary import Value
@@ -33,9 +33,6 @@ MEASURES: Mapping[str, str] = {
 """As a record calls them: as the page does."""
 WITHIN = 0.5
 """Points below a bar that still count as reached."""
-
-
-Made = Sequence[tuple[Row, Sequence[Record]]]
 
 
 @dataclass(frozen=True, kw_only=True)

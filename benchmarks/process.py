@@ -5,16 +5,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 
-def run_module(arguments: Sequence[str], log: Path, lock: int, *, mode: Literal["a", "w"] = "a") -> int:
+def run_module(arguments: Sequence[str], log: Path, lock: int) -> int:
     """`python -m` with the arguments, its output in `log`; it holds the lock with us. Returns its exit status.
 
     It starts in the root of the repository, so that what the environment says of folders is made absolute.
     """
     folders = {"GRAPHCL_DATA": str(Path(os.environ["GRAPHCL_DATA"]).resolve())} if "GRAPHCL_DATA" in os.environ else {}
-    with log.open(mode) as output:
+    with log.open("a") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             stdout=output,

@@ -223,6 +223,14 @@ class Board:
             raise ConfigError("\n".join(problems))
         return board
 
+    def refuse_other_split(self, digest: str) -> None:
+        """Raise `InputError` where the data at hand is another split than the table's."""
+        if self.table.digest not in (None, digest):
+            raise InputError(
+                f"table {self.name}: is on the split {self.table.digest}, the data here is {digest}; "
+                f"take the data and the versions that the table was made with"
+            )
+
     def found(self, row: str) -> Found | None:
         """What a search has found for the row."""
         path = self.home.found(self.name, row)

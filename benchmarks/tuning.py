@@ -48,8 +48,7 @@ def tune_table(
             if not searchable(space, experiment):
                 continue
             split = experiment.split()
-            if board.table.digest not in (None, split.digest):
-                raise InputError(f"table {board.name}: is on the split {board.table.digest}, this is {split.digest}")
+            board.refuse_other_split(split.digest)
             shorter = replace(experiment.training, epochs=wanted.epochs, patience=wanted.patience)
             experiment = Experiment(
                 experiment.settings, experiment.model, experiment.config, shorter, experiment.evaluation
