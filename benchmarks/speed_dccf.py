@@ -61,13 +61,13 @@ class Literal:
     def propagate(self, value: Tensor, x: Tensor) -> Tensor:
         """Sparse product by gathering and scattering."""
         messages = x[self.tail] * value[:, None]
-        return torch.zeros(self.count, x.size(1)).scatter_add(0, self.head[:, None].expand_as(messages), messages)
+        return x.new_zeros(self.count, x.size(1)).scatter_add(0, self.head[:, None].expand_as(messages), messages)
 
     def mask(self, h: Tensor) -> Tensor:
         """Cosine of the ends of every edge, each row over its sum."""
         head, tail = F.normalize(h[self.head]), F.normalize(h[self.tail])
         weight = ((head * tail).sum(1) + 1) / 2
-        inverse = torch.nan_to_num(torch.zeros(self.count).scatter_add(0, self.head, weight).pow(-1), 0.0, 0.0, 0.0)
+        inverse = torch.nan_to_num(h.new_zeros(self.count).scatter_add(0, self.head, weight).pow(-1), 0.0, 0.0, 0.0)
         return inverse[self.head] * weight
 
     def contrast(self, a: Tensor, b: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class Literal:
         gap = (user[batch.user] * item[negative]).sum(1) - (user[batch.user] * item[batch.positive]).sum(1)
         rows = (first_user[batch.user], first_item[batch.positive], first_item[negative])
         squares = torch.stack([row.square().sum() for row in rows]).sum()
-        contrast = torch.zeros(())
+        contrast = user.new_zeros(())
         for graph, *others in signals:
             for nodes in model.nodes(batch):
                 for other in others:
