@@ -17,6 +17,8 @@ from graphcl.ops import full_precision, refuse_second_derivative, through_unit_r
 
 _ROWS_CPU = 64
 """Rows of a block on the CPU: with 10,000 candidates 2.5 MB, which stays in cache."""
+_SAFE_LOGIT = 40
+"""Logits up to this need no shift: e^40 times any number of candidates is far from the end of float32."""
 _CELLS_GPU = 1 << 26
 """Cells of a block on a GPU, 256 MiB in float32."""
 
@@ -51,10 +53,12 @@ class _PairedNCE(torch.autograd.Function):
         buffer = x.new_empty(min(size, count), count)
         for rows in blocks(count, size):
             mass = torch.mm(x[rows], y.T, out=buffer[: len(x[rows])])
-            # The positive too must not overflow, although rounding may put it above the highest logit.
-            highest = torch.maximum(mass.amax(1), positive[rows])
-            mass.sub_(highest.unsqueeze(1)).exp_()
-            log_total = mass.sum(1).log_()
+            if 1 / temperature <= _SAFE_LOGIT:  # two passes over the block less
+                highest = positive.new_zeros(())
+            else:  # the positive too must not overflow, although rounding may put it above the highest logit
+                highest = torch.maximum(mass.amax(1), positive[rows])
+                mass.sub_(highest.unsqueeze(1))
+            log_total = mass.exp_().sum(1).log_()
             if epsilon:  # as a logarithm: where all logits are far below 0, e^-highest would overflow
                 log_total = torch.logaddexp(log_total, log(epsilon) - highest)
             log_r = positive[rows] - highest - log_total
