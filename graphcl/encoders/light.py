@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from graphcl.ops import SparseMatrix, spmm
@@ -23,6 +24,20 @@ def layers(
     for step in matrices:
         message = spmm(step, found[-1])
         found.append(message if view is None else view(message))
+    return found
+
+
+def perturbed(matrix: SparseMatrix, clean: Sequence[Tensor], view: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    """What `layers` with this view gives, from the layers without one, where no gradient flows into what it adds.
+
+    Propagation is linear: such a view moves every layer by a constant, which is carried on beside it. Several views of
+    one table share its propagation, and all its backward passes.
+    """
+    found, moved = [clean[0]], None
+    for table in clean[1:]:
+        with torch.no_grad():
+            moved = view(table if moved is None else table + spmm(matrix, moved)) - table
+        found.append(table + moved)
     return found
 
 

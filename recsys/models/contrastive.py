@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphcl.cluster import assign, concentrations, kmeans
-from graphcl.encoders.light import layers, mean
+from graphcl.encoders.light import layers, mean, perturbed
 from graphcl.objectives import (
     DCL,
     DCLW,
@@ -137,18 +137,17 @@ class Contrastive(GraphRecommender):
         """[U + I, d]"""
         return mean(layers(self.adjacency, self.embedding, self.config.n_layers)[1:])
 
-    def _noisy(self) -> Tensor:
+    def forward(self, batch: Triples, phase: str) -> dict[str, Tensor]:
+        """BPR, the norm penalty, and the objective on the batch's distinct users plus on its distinct items."""
+
         def view(x: Tensor) -> Tensor:
             return signed_noise(x, self.config.noise, self.generator)
 
-        return mean(layers(self.adjacency, self.embedding, self.config.n_layers, view=view)[1:])
-
-    def forward(self, batch: Triples, phase: str) -> dict[str, Tensor]:
-        """BPR, the norm penalty, and the objective on the batch's distinct users plus on its distinct items."""
-        terms = self.ranking(batch, self.embed())
+        clean = layers(self.adjacency, self.embedding, self.config.n_layers)
+        terms = self.ranking(batch, mean(clean[1:]))
         if self.config.cl_weight:
             nodes = (batch.user.unique(), batch.positive.unique())
-            first, second = self.halves(self._noisy()), self.halves(self._noisy())
+            first, second = (self.halves(mean(perturbed(self.adjacency, clean, view)[1:])) for _ in range(2))
             sides = [
                 self._compare(side, rows, first[side].index_select(0, rows), second[side].index_select(0, rows))
                 for side, rows in enumerate(nodes)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from graphcl.encoders.light import layers, mean
+from graphcl.encoders.light import layers, mean, perturbed
 from graphcl.objectives import InfoNCE
 from graphcl.ranges import Count, Positive, Weight
 from graphcl.views.noise import signed_noise
@@ -44,13 +44,13 @@ class SimGCL(GraphRecommender):
         """[U + I, d]"""
         return mean(layers(self.adjacency, self.embedding, self.config.n_layers)[1:])
 
-    def _noisy(self) -> Tensor:
+    def forward(self, batch: Triples, phase: str) -> dict[str, Tensor]:
+        """BPR, the norm penalty, and the contrast of the views."""
+
         def view(x: Tensor) -> Tensor:
             return signed_noise(x, self.config.noise, self.generator)
 
-        return mean(layers(self.adjacency, self.embedding, self.config.n_layers, view=view)[1:])
-
-    def forward(self, batch: Triples, phase: str) -> dict[str, Tensor]:
-        """BPR, the norm penalty, and the contrast of the views."""
-        contrast = self.contrast(self.objective, batch, self._noisy(), self._noisy())
-        return self.ranking(batch, self.embed()) | {"contrast": self.config.cl_weight * contrast}
+        clean = layers(self.adjacency, self.embedding, self.config.n_layers)
+        first, second = (mean(perturbed(self.adjacency, clean, view)[1:]) for _ in range(2))
+        contrast = self.contrast(self.objective, batch, first, second)
+        return self.ranking(batch, mean(clean[1:])) | {"contrast": self.config.cl_weight * contrast}
