@@ -45,6 +45,7 @@ class GRUEncoder(SequenceEncoder):
         padding = None if start is None else self.dropout(start.expand(self.max_length, -1))
         last = x
         for layer in self.layers:
+            assert isinstance(layer, nn.GRU)
             layer.flatten_parameters()  # one piece of memory on a GPU, whoever moved or replaced the weights
             begin = None
             if padding is not None:
