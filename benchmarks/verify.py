@@ -54,7 +54,7 @@ def judge(tolerance: float, share: float) -> Status:
 def obstacle(table: Table, row: str, metric: str, block: Published) -> str:  # noqa: PLR0911
     """Why a published value must not stand beside our runs; empty if it may."""
     if row not in table.trained:
-        return "no model of this name here"
+        return "this table trains no such row"
     if table.digest is None:
         return "nobody here has checked that the data is the source's"
     if block.digest is None:

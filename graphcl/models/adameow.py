@@ -1,4 +1,8 @@
-"""AdaMEOW: meta-path contexts and adaptively weighted negatives (Yu, Ge, Li & Zhou, TKDE 2024)."""
+"""AdaMEOW: meta-path contexts and adaptively weighted negatives (Yu, Ge, Li & Zhou, TKDE 2024).
+
+Deviations from the authors' code: as in `graphcl.models.meow`, vectors are read without dropout and the masked view has
+dropout on every data set.
+"""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""NT-Xent with a temperature that follows how well the views agree (Huang et al., arXiv 2206.13084)."""
+"""NT-Xent with a temperature that follows how well the views agree (Huang et al., arXiv 2207.07874)."""
 
 import torch
 from torch import Tensor

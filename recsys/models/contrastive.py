@@ -1,7 +1,8 @@
 """One encoder, any objective: what the contrast itself brings, everything else being equal.
 
-The encoder and the views are SimGCL's (two noisy propagations); the objective is named in the configuration. It is no
-published method. Objectives that know of clusters cluster users and items anew before every epoch.
+The encoder (whose mean leaves layer 0 out) and the views are SimGCL's (two noisy propagations); the objective is named
+in the configuration. It is no published method. Objectives that know of clusters cluster users and items anew before
+every epoch.
 """
 
 from collections.abc import Callable

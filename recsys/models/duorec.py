@@ -3,7 +3,7 @@
 `views` names what is contrasted, after the authors' code: "crossed" (theirs: us_x, the paper's loss) the history under
 other dropout with another history of the same target, "dropout" (us) the history under two dropouts, "target" (su) the
 history with one of the same target. Deviation: rows of one target stay negatives of each other as in their code, unless
-`mask_false_negatives`.
+`mask_false_negatives`; the softmax is over the items, where theirs has the padding row as one more class.
 """
 
 from collections.abc import Mapping

@@ -2,7 +2,8 @@
 
 Deviations: the anchors of a contrast are the distinct users and the distinct positive items of a batch, where the
 authors keep duplicates and add negative items; the positive term is not clamped to [-5, 5]; the norm penalty is on the
-batch's rows. As in the authors' code, nothing is normalised and the candidates are all users (items).
+batch's rows; the table starts normal, not by Xavier's rule (`init_std: 0`). As in the authors' code, nothing is
+normalised and the candidates are all users (items).
 """
 
 from dataclasses import dataclass

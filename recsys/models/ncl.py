@@ -1,7 +1,9 @@
 """NCL: graph collaborative filtering with neighbourhood-enriched contrastive learning (Lin et al., WWW 2022).
 
 Deviations: contrasts are means over the distinct users and items of a batch, where the authors sum over its rows, so
-that `cl_weight` and `prototype_weight` are about the batch size times theirs; k-means starts warm from the last epoch.
+that `cl_weight` and `prototype_weight` are about the batch size times theirs; k-means starts warm from the last epoch;
+the penalty is half the squared norm of the batch's rows, where theirs is RecBole's norm; the table starts normal, not
+by Xavier's rule (`init_std: 0`).
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """Recency: a user's own latest items, the latest first; below them what is popular.
 
-Nothing is learned. Where people come back to items (Yelp, music, groceries) it beats published sequence models; rank it
-with `mask_history=False`, since masking a user's history leaves nothing but popularity.
+Nothing is learned. Where people come back to items it can be ahead of trained sequence models on the first places
+(measured on the Yelp of MCLRec: on the first five, not on twenty); rank it with `mask_history=False`, since masking a
+user's history leaves nothing but popularity.
 """
 
 from dataclasses import dataclass

@@ -73,7 +73,7 @@ def test_comparisons_are_paired_over_users_and_corrected(filled):
         ({"rows": {"mf": [0.4]}}, "above", "+27.5%"),
         ({"rows": {"mf": [0.6]}}, "below", "-15.0%"),
         ({"rows": {"simgcl": [0.6]}}, "reproduced", "1 seed"),
-        ({"rows": {"paper": [0.6]}}, "not comparable", "no model of this name here"),
+        ({"rows": {"paper": [0.6]}}, "not comparable", "this table trains no such row"),
         ({"digest": None}, "not comparable", "made on another split"),
         ({"digest": "eeee"}, "not comparable", "made on the split eeee"),
         ({"masking": None}, "not comparable", "does not say what was masked"),
