@@ -1,9 +1,9 @@
 """LightGCL: simple yet effective graph contrastive learning for recommendation (Cai et al., ICLR 2023).
 
 Deviations: the anchors of a contrast are the distinct users and the distinct positive items of a batch, where the
-authors keep duplicates and add negative items; the positive term is not clamped to [-5, 5]; the norm penalty is on the
-batch's rows; the table starts normal, not by Xavier's rule (`init_std: 0`). As in the authors' code, nothing is
-normalised and the candidates are all users (items).
+authors keep duplicates and add negative items; the norm penalty is on the batch's rows; the table starts normal, not by
+Xavier's rule (`init_std: 0`). As in the authors' code, nothing is normalised, the candidates are all users (items), and
+the positive logit counts up to five: beyond, the contrast only pushes away, which keeps vectors from growing.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from graphcl.encoders.light import layers
 from graphcl.errors import InputError
-from graphcl.objectives import InfoNCE, dot
+from graphcl.objectives import row_lse
 from graphcl.ops import SparseMatrix
 from graphcl.ranges import Count, Positive, Rate, Weight
 from graphcl.training.learner import Sampler
@@ -22,6 +22,9 @@ from graphcl.views.structure import EdgeDrop
 from recsys.data.interactions import Interactions
 from recsys.data.samplers import Triples
 from recsys.models.graph import GraphRecommender, bipartite_adjacency
+
+POSITIVE_LIMIT = 5.0
+"""Of the logit of a positive pair, as in the authors' code."""
 
 
 class LightGCL(GraphRecommender):
@@ -48,7 +51,6 @@ class LightGCL(GraphRecommender):
         if not len(train):
             raise InputError("train: holds no interaction, so there is nothing to compare")
         super().__init__(train, config)
-        self.objective = InfoNCE(config.temperature, similarity=dot)
         self.low_rank = LowRank(self._block(), config.rank, generator=torch.Generator().manual_seed(0))
         self.dropped = self.adjacency
         """The graph of this epoch."""
@@ -82,7 +84,13 @@ class LightGCL(GraphRecommender):
         views = first_user + self.low_rank(item), first_item + self.low_rank(user, transpose=True)
         nodes = batch.user.unique(), batch.positive.unique()
         contrasts = [
-            self.objective(view.index_select(0, rows), table, positives=rows)
+            self._compare(view.index_select(0, rows), table, rows)
             for view, table, rows in zip(views, self.halves(total), nodes, strict=True)
         ]
         return self.ranking(batch, total) | {"contrast": self.config.cl_weight * torch.stack(contrasts).sum()}
+
+    def _compare(self, anchor: Tensor, table: Tensor, rows: Tensor) -> Tensor:
+        """InfoNCE of anchors [n, d] with their own rows among all of `table` [N, d], the positive logit clamped."""
+        anchor = anchor / self.config.temperature
+        positive = (anchor * table.index_select(0, rows)).sum(1).clamp(-POSITIVE_LIMIT, POSITIVE_LIMIT)
+        return (row_lse(anchor, table) - positive).mean()
