@@ -90,12 +90,13 @@ class Experiment:
     evaluation: Evaluation = field(default_factory=Evaluation)
 
     @classmethod
-    def load(cls, source: Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> "Experiment":
+    def load(cls, source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> "Experiment":
         """From a YAML file or a tree of keys.
 
         Raises:
             ConfigError: every mistake, a line each.
         """
+        source = Path(source) if isinstance(source, str) else source
         tree = read(source) if isinstance(source, Path) else json.loads(json.dumps(source, default=os.fspath))
         places = homes(tree)
         override(tree, overrides, places)

@@ -56,12 +56,13 @@ class NodeExperiment:
     training: Training
 
     @classmethod
-    def load(cls, source: Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> "NodeExperiment":
+    def load(cls, source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> "NodeExperiment":
         """From a YAML file or a tree of keys.
 
         Raises:
             ConfigError: every mistake, a line each.
         """
+        source = Path(source) if isinstance(source, str) else source
         tree = read(source) if isinstance(source, Path) else deepcopy(dict(source))
         block = tree.get("model")
         model = EMBEDDERS.get(kind_in(block))
@@ -140,7 +141,7 @@ def train_embedder(
         NotFiniteError: a loss or gradient is not finite.
     """
     if not isinstance(source, NodeExperiment):
-        source = NodeExperiment.load(Path(source) if isinstance(source, str) else source, overrides)
+        source = NodeExperiment.load(source, overrides)
     experiment = source
     settings = experiment.settings
     data, digest = ready(settings.graph, graph)

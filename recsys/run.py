@@ -233,7 +233,7 @@ def train(
         NotFiniteError: a loss or gradient is not finite; the message names it.
     """
     if not isinstance(source, Experiment):
-        source = Experiment.load(Path(source) if isinstance(source, str) else source, overrides)
+        source = Experiment.load(source, overrides)
     experiment = source
     found = files.find_same(experiment.tree()) if resume else None
     if found is not None and files.read_json(found / files.RESULT):

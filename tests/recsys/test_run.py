@@ -35,6 +35,11 @@ def run(tmp_path_factory):
     return recsys.train({**GENERAL, "output": str(output)}, split=checkerboard())
 
 
+def test_an_experiment_can_be_read_from_a_path_in_either_form(run):
+    path = run.folder / files.CONFIG
+    assert Experiment.load(str(path)) == Experiment.load(path) == run.experiment
+
+
 def test_it_finds_the_known_answer(run):
     assert run.result["test"]["recall@10"] > 0.9 > 0.5 > run.result["popularity"]["recall@10"]
 
