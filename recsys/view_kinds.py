@@ -154,11 +154,11 @@ class LowRank(Kind):
     """The strongest entries of the low-rank graph of LightGCL, as many for each node as it has edges."""
 
     rank: Count
-    """Singular vectors of the normalised adjacency of all nodes; each of the users-by-items block stands for two."""
+    """Singular vectors of the normalised users-by-items block."""
 
     def build(self, around: Surroundings) -> View:
         """The start of the iteration is random."""
-        return spectral.LowRankEdges(self.rank, generator=around.generator())
+        return spectral.LowRankEdges(self.rank, sides=around.train.num_users, generator=around.generator())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,16 @@ from graphcl.errors import InputError
 def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write `tensors` and the JSON-serialisable `state` to `path`, or leave what was there.
 
+    Tensors on the CPU are written from where they are: nothing of their size is allocated.
+
     Raises:
         InputError: the file cannot be written (no space, no permission).
     """
-    from safetensors.torch import save as serialise
+    from safetensors.torch import save_file
 
-    blob = serialise(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        metadata={"state": json.dumps(state)},
-    )
-    write_atomically(path, blob)
+    arrays = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as scratch:
+        save_file(arrays, scratch, metadata={"state": json.dumps(state)})
 
 
 def write_atomically(path: Path, blob: bytes) -> None:
@@ -32,17 +33,30 @@ def write_atomically(path: Path, blob: bytes) -> None:
     Raises:
         InputError: the file cannot be written (no space, no permission).
     """
+    with replacing(path) as scratch:
+        scratch.write_bytes(blob)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to; it takes the place of `path` once it is whole and on the disk.
+
+    Raises:
+        InputError: it cannot be written (no space, no permission); `path` is then as it was.
+    """
+    from safetensors import SafetensorError
+
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with scratch.open("wb") as file:
-            file.write(blob)
-            file.flush()
+        yield scratch
+        with scratch.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(scratch, path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         scratch.unlink(missing_ok=True)
+        reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            f"{path}: cannot be written ({error.strerror}); what was saved before is intact; make room or choose "
+            f"{path}: cannot be written ({reason}); what was saved before is intact; make room or choose "
             f"another folder (an interrupted training goes on with --resume)"
         ) from error
 

@@ -144,10 +144,9 @@ def fit(  # noqa: PLR0913, each is a decision of its own
             record |= watch(state.epoch, sampler)
             record["seconds"] = time.perf_counter() - started
             log(record)
-            if evaluating and folder is not None:
-                state.save(folder)
-        if state.best_weights is not None:
-            learner.load_state_dict(state.best_weights)
+            if evaluating:
+                state.keep(folder)
+        state.restore_best(folder)
         learner.eval()
     cause: Literal["epochs", "patience"] = "patience" if state.stale >= training.patience else "epochs"
     return Outcome(state.best_epoch, state.best_value, state.epoch, cause)
@@ -219,7 +218,7 @@ def update(
 
 
 def judge(state: TrainingState, record: Mapping[str, Any], metrics: Mapping[str, float], monitor: str) -> None:
-    """Keep the weights if this epoch is the best so far, or count it as stale. Ties are not better."""
+    """Note whether this epoch is the best so far, or count it as stale. Ties are not better."""
     if monitor == "loss":
         value = -math.fsum(record["losses"].values())
     elif monitor in metrics:

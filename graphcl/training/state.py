@@ -31,6 +31,7 @@ class TrainingState:
     stale: int = 0
     """Evaluations since the best one."""
     best_weights: dict[str, Tensor] | None = field(default=None, repr=False)
+    """Only where there is no folder to keep them in."""
 
     @classmethod
     def begin(
@@ -53,9 +54,28 @@ class TrainingState:
         """Take note of an evaluation: larger is better, NaN never is, a tie is not."""
         if value > self.best_value:
             self.best_value, self.best_epoch, self.stale = value, self.epoch, 0
-            self.best_weights = {name: tensor.clone() for name, tensor in self.learner.state_dict().items()}
         else:
             self.stale += 1
+
+    def keep(self, folder: Path | None) -> None:
+        """Save this epoch to `folder`, or else keep its weights in memory if they are the best."""
+        if folder is not None:
+            self.save(folder)
+        elif self.best_epoch == self.epoch:
+            self.best_weights = {name: tensor.clone() for name, tensor in self.learner.state_dict().items()}
+
+    def restore_best(self, folder: Path | None) -> None:
+        """Give the learner its best weights, if a later epoch has changed them.
+
+        Raises:
+            InputError: the best checkpoint is missing, damaged, or belongs to another learner.
+        """
+        if self.best_epoch in (-1, self.epoch):
+            return
+        if folder is not None:
+            checkpoint.load_weights(self.learner, checkpoint.load(folder / BEST)[0], folder / BEST)
+        elif self.best_weights is not None:
+            self.learner.load_state_dict(self.best_weights)
 
     def save(self, folder: Path) -> None:
         """Write `best` first, then `last`: killed in between, the older `last` still leads to the same `best`."""
@@ -66,9 +86,10 @@ class TrainingState:
             "best_epoch": self.best_epoch,
             "stale": self.stale,
         }
-        if self.best_epoch == self.epoch and self.best_weights is not None:
-            checkpoint.save(folder / BEST, self.best_weights, position)
-        tensors = {f"model/{name}": tensor for name, tensor in self.learner.state_dict().items()}
+        weights = self.learner.state_dict()
+        if self.best_epoch == self.epoch:
+            checkpoint.save(folder / BEST, weights, position)
+        tensors = {f"model/{name}": tensor for name, tensor in weights.items()}
         tensors |= {f"random/{name}": state for name, state in self.random().items()}
         for phase, optimizer in self.optimizers.items():
             for row, slots in optimizer.state_dict()["state"].items():
@@ -101,7 +122,6 @@ class TrainingState:
         self.best_epoch, self.stale = position["best_epoch"], position["stale"]
         if position["best_value"] is not None:
             self.best_value = position["best_value"]
-            self.best_weights = checkpoint.load(folder / BEST)[0]
 
     def random(self) -> dict[str, Tensor]:
         """The state of every generator that the training draws from."""

@@ -14,7 +14,8 @@ from graphcl.errors import InputError
 class RandomView(BaseTransform):
     """A transform that draws from its own generator; nodes keep their numbers, so that views can be contrasted.
 
-    generator: where draws come from, on any device; a fresh one with a fixed seed if absent.
+    generator: where draws come from, on any device. Without it the view gets a fresh one, whose seed is drawn from
+    PyTorch's global generator: two such views differ, and `torch.manual_seed` before they are made repeats them.
     """
 
     parts: Sequence[Callable[[Any], Any]] = ()
@@ -22,7 +23,7 @@ class RandomView(BaseTransform):
     draw from PyTorch's global generator, may be among them."""
 
     def __init__(self, *, generator: torch.Generator | None = None) -> None:
-        self.generator = generator or torch.Generator().manual_seed(0)
+        self.generator = generator or torch.Generator().manual_seed(int(torch.randint(2**63 - 1, ())))
         self._states: list[Tensor] = []
         self._global = torch.empty(0)
 

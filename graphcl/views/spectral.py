@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
+from torch_geometric.utils import to_undirected
 
 from graphcl.errors import InputError
 from graphcl.ops import SparseMatrix, spmm, symmetric_adjacency
@@ -63,30 +64,66 @@ class LowRankEdges(RandomView):
     """The likeliest edges of a low-rank graph: every node keeps as many neighbours as it had, the strongest.
 
     The graph is undirected; an edge that either end chose is in both directions, with its entry of the low-rank matrix
-    as `edge_weight`. Weights that the graph had count. Cost: N^2 products of `rank` numbers, for looking at; a model
-    uses `LowRank`.
+    as `edge_weight` (of one that is not quite symmetric, because of equal singular values, the symmetric part). Weights
+    that the graph had count. Cost: N^2 products of `rank` numbers, for looking at; a model uses `LowRank`.
+
+    sides: in a bipartite graph the number of nodes on the first side (users). The low-rank matrix is then that of the
+    first side's rows and the second's columns, as in LightGCL, and all edges join the sides; without it, the singular
+    vectors of the whole adjacency mix them.
     """
 
-    def __init__(self, rank: int, *, generator: torch.Generator | None = None) -> None:
+    def __init__(self, rank: int, *, sides: int | None = None, generator: torch.Generator | None = None) -> None:
         super().__init__(generator=generator)
-        self.rank = rank
+        self.rank, self.sides = rank, sides
 
     def forward(self, data: Data) -> Data:
-        """The view of a homogeneous graph."""
+        """The view of a homogeneous graph.
+
+        Raises:
+            InputError: the graph has no `rank` singular vectors, or edges within one of its `sides`.
+        """
         check_graph(data, self)
         matrix = symmetric_adjacency(data.edge_index, data.num_nodes, edge_weight_of(data))
-        low_rank = LowRank(matrix, self.rank, generator=self.generator)
-        degrees = matrix.crow.diff().clamp(max=data.num_nodes)  # an edge that is listed twice counts twice
-        row, col = [], []
-        # Nodes of like degree go together: few of the entries that are sorted out are thrown away.
-        for nodes in degrees.argsort().split(_ROWS):
-            entries = low_rank.left[nodes] @ low_rank.right.T
-            wanted = degrees[nodes].unsqueeze(1)
-            best = entries.topk(int(wanted.max()), dim=1).indices
-            kept = torch.arange(best.size(1), device=best.device) < wanted
-            row.append(nodes.unsqueeze(1).expand_as(best)[kept])
-            col.append(best[kept])
-        ends = torch.stack([torch.cat(row), torch.cat(col)])
-        edges = torch.cat([ends, ends.flip(0)], 1).unique(dim=1)
-        weight = (low_rank.left[edges[0]] * low_rank.right[edges[1]]).sum(1)
-        return set_edges(data, edges, weight)
+        degrees = matrix.crow.diff()
+        if self.sides is None:
+            low_rank = LowRank(matrix, self.rank, generator=self.generator)
+            one, other = low_rank.left / 2, low_rank.right
+            left, right = torch.cat([one, other / 2], 1), torch.cat([other, low_rank.left], 1)
+            pairs = strongest(left, right, degrees).sort(dim=0).values
+        else:
+            low_rank = LowRank(bipartite_block(matrix, self.sides), self.rank, generator=self.generator)
+            left, right = low_rank.left, low_rank.right
+            first, second = degrees.split([self.sides, data.num_nodes - self.sides])
+            pairs = torch.cat([strongest(left, right, first), strongest(right, left, second).flip(0)], 1)
+        start = torch.tensor([[0], [self.sides or 0]], device=pairs.device)
+        pairs = pairs.unique(dim=1)
+        weight = (left[pairs[0]] * right[pairs[1]]).sum(1)
+        return set_edges(data, *to_undirected(pairs + start, weight, data.num_nodes, reduce="max"))
+
+
+def bipartite_block(matrix: SparseMatrix, sides: int) -> SparseMatrix:
+    """[S, N - S] the rows of the first side's nodes and the columns of the second's.
+
+    Raises:
+        InputError: `sides` is no number of nodes, or an entry lies within one side.
+    """
+    if not 0 <= sides <= matrix.num_rows:
+        raise InputError(f"sides: is the number of nodes on the first side, {sides} of {matrix.num_rows}")
+    edge_index, upper = matrix.edge_index.long(), matrix.row < sides
+    if bool(((edge_index[1] < sides) == upper).any()):
+        raise InputError(f"sides: an edge joins two nodes on one side of {sides}; number all of the first side first")
+    pairs = edge_index[:, upper] - torch.tensor([[0], [sides]], device=edge_index.device)
+    return SparseMatrix.from_edges(pairs, matrix.value[upper], shape=(sides, matrix.num_rows - sides))
+
+
+def strongest(left: Tensor, right: Tensor, count: Tensor) -> Tensor:
+    """[2, E] row and column of the `count` [R] largest entries in each row of `left` [R, q] times `right` [C, q]^T."""
+    count = count.clamp(max=len(right))  # an edge that is listed twice counts twice
+    found = []
+    # Rows of like count go together: few of the entries that are sorted out are thrown away.
+    for rows in count.argsort().split(_ROWS):
+        wanted = count[rows].unsqueeze(1)
+        best = (left[rows] @ right.T).topk(int(wanted.max()), dim=1).indices
+        kept = torch.arange(best.size(1), device=best.device) < wanted
+        found.append(torch.stack([rows.unsqueeze(1).expand_as(best)[kept], best[kept]]))
+    return torch.cat(found, 1)

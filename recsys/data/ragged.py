@@ -57,6 +57,11 @@ class Ragged(NamedTuple):
         stop = self.offsets[1:]
         return self.slice(torch.maximum(self.offsets[:-1], stop - length), stop)
 
+    def distinct(self, below: int) -> "Ragged":
+        """Each value of a row once, rising; all values are at least 0 and less than `below`."""
+        pair = torch.unique(self.row * below + self.values)
+        return Ragged.group(pair // below, pair % below, self.num_rows)
+
     def append(self, values: Tensor) -> "Ragged":
         """Each row with one more value at its end; `values` is [R]."""
         offsets = self.offsets + torch.arange(self.num_rows + 1, device=self.offsets.device)

@@ -73,12 +73,6 @@ class HistoryIndex(Index):
         return self.respond(history)
 
 
-def distinct(history: Ragged, num_items: int) -> Ragged:
-    """Each item of a row once, ids rising."""
-    pair = torch.unique(history.row * num_items + history.values)
-    return Ragged.group(pair // num_items, pair % num_items, history.num_rows)
-
-
 def who_took(interactions: Interactions) -> csr_array:
     """[I, U] float64, 1 where a user has taken an item at least once."""
     shape = (interactions.num_items, interactions.num_users)

@@ -40,8 +40,8 @@ class DCCF(GraphRecommender):
         """Width of the vectors."""
         init_std: Weight = 0.01
         """Standard deviation of the first embeddings; 0 takes Xavier's uniform distribution. Five signals add up in
-        every layer and all layers add up again: the vectors leave about 30 times longer than they came, and from a
-        start of 0.1 the scores saturate."""
+        every layer and all layers add up again: the vectors leave up to 31 times longer than they came (at the start,
+        on Yelp and Last.fm, 7 to 8 times), and from a start of 0.1 the scores saturate."""
         n_layers: Count = 2
         """Layers."""
         n_intents: Count = 128

@@ -1,8 +1,8 @@
 """DirectAU: alignment and uniformity in collaborative filtering (Wang et al., KDD 2022).
 
 Deviations: the batch's rows are penalised (`reg_weight`), where the authors' optimiser decays all weights; the table
-starts normal, not by Xavier's rule (`init_std: 0`). As in their code the rows of a batch keep their duplicates.
-Negatives are drawn by the common sampler and not used.
+starts normal, not by Xavier's normal rule (`init_std: 0` is the uniform one). As in their code the rows of a batch keep
+their duplicates. Negatives are drawn by the common sampler and not used.
 """
 
 from dataclasses import dataclass

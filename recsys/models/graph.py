@@ -120,8 +120,9 @@ def bipartite_adjacency(graph: Data) -> SparseMatrix:
 class FoldIn:
     r"""Answers for known users with their vector, for others with one step of propagation from their history.
 
-    A stranger, or a user without an interaction in training, becomes $\sum_{i \in H} v_i / \sqrt{|H| d_i}$, and the
-    mean of all known users where the history is empty too. `length` of an index stays 0: known users need no history.
+    A stranger, or a user without an interaction in training, becomes $\sum_{i \in H} v_i / \sqrt{|H| d_i}$, each item
+    of the history H once, as in the graph; and the mean of all known users where H is empty too. `length` of an index
+    stays 0: known users need no history.
     """
 
     users: Tensor
@@ -143,7 +144,7 @@ class FoldIn:
         if not len(rows):
             return vectors
         average = self.users[self.known].mean(0) if bool(self.known.any()) else self.users.new_zeros(vectors.size(1))
-        past = history.take(rows)
+        past = history.take(rows).distinct(len(self.items))
         items = self.items[past.values] * self.item_weight[past.values].unsqueeze(1)
         folded = segment_reduce(items, past.offsets) / past.lengths.clamp(min=1).to(items).sqrt().unsqueeze(1)
         vectors[rows] = torch.where((past.lengths > 0).unsqueeze(1), folded, average)

@@ -1,10 +1,11 @@
 """HCCF: hypergraph contrastive collaborative filtering (Xia et al., SIGIR 2022).
 
-Deviations: a node's membership in a hyperedge is divided by the length of that hyperedge's column, so that what comes
-back does not grow with the number of nodes; hyperedges do not exchange messages among themselves (the paper's
-hierarchical mapping); no edge is dropped; BPR in place of the pairwise margin; the negatives of a node are the distinct
-users (or items) of the batch, where the paper takes all; the table starts normal (standard deviation 0.01), not by
-Xavier's rule (`init_std: 0`).
+Deviations: of the authors' two codes it follows that for TensorFlow, without its learned map of what is contrasted; a
+node's membership in a hyperedge is divided by the length of that hyperedge's column, so that what comes back does not
+grow with the number of nodes; hyperedges do not exchange messages among themselves (the paper's hierarchical mapping);
+no edge is dropped; BPR in place of the pairwise margin; the negatives of a node are the distinct users (or items) of
+the batch, where the paper takes all; the table starts normal (standard deviation 0.01), not by Xavier's rule
+(`init_std: 0`).
 """
 
 from dataclasses import dataclass

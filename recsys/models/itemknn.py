@@ -10,7 +10,7 @@ from graphcl.training.learner import Sampler
 from recsys.data.interactions import Interactions
 from recsys.data.ragged import Ragged
 from recsys.models.base import Index
-from recsys.models.closed_form import ClosedForm, HistoryIndex, distinct, who_took
+from recsys.models.closed_form import ClosedForm, HistoryIndex, who_took
 
 TILE = 2**24
 """Entries of the similarity matrix that exist at a time."""
@@ -61,7 +61,7 @@ class ItemKNN(ClosedForm):
         num_items = self.num_items
 
         def respond(history: Ragged) -> Tensor:
-            history = distinct(history, num_items)
+            history = history.distinct(num_items)
             scores = similarity.new_zeros(history.num_rows, num_items)
             flat = history.row.unsqueeze(1) * num_items + neighbors[history.values]
             scores.view(-1).index_add_(0, flat.flatten(), similarity[history.values].flatten())

@@ -1,9 +1,11 @@
 """LightGCL: simple yet effective graph contrastive learning for recommendation (Cai et al., ICLR 2023).
 
 Deviations: the anchors of a contrast are the distinct users and the distinct positive items of a batch, where the
-authors keep duplicates and add negative items; the norm penalty is on the batch's rows; the table starts normal, not by
-Xavier's rule (`init_std: 0`). As in the authors' code, nothing is normalised, the candidates are all users (items), and
-the positive logit counts up to five: beyond, the contrast only pushes away, which keeps vectors from growing.
+authors keep duplicates and add negative items; `drop_ratio` draws edges once an epoch and degrees follow, where theirs
+draws for every layer and step and keeps the degrees; the norm penalty is on the batch's rows; the table starts normal,
+not by Xavier's rule (`init_std: 0`). As in the authors' code, nothing is normalised, the candidates are all users
+(items), and the positive logit counts up to five: beyond, the contrast only pushes away, which keeps vectors from
+growing.
 """
 
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from graphcl.objectives import row_lse
 from graphcl.ops import SparseMatrix
 from graphcl.ranges import Count, Positive, Rate, Weight
 from graphcl.training.learner import Sampler
-from graphcl.views.spectral import LowRank
+from graphcl.views.spectral import LowRank, bipartite_block
 from graphcl.views.structure import EdgeDrop
 from recsys.data.interactions import Interactions
 from recsys.data.samplers import Triples
@@ -51,15 +53,10 @@ class LightGCL(GraphRecommender):
         if not len(train):
             raise InputError("train: holds no interaction, so there is nothing to compare")
         super().__init__(train, config)
-        self.low_rank = LowRank(self._block(), config.rank, generator=torch.Generator().manual_seed(0))
+        block = bipartite_block(self.adjacency, self.num_users)
+        self.low_rank = LowRank(block, config.rank, generator=torch.Generator().manual_seed(0))
         self.dropped = self.adjacency
         """The graph of this epoch."""
-
-    def _block(self) -> SparseMatrix:
-        """[U, I] the users' rows and items' columns of the normalised adjacency."""
-        edge_index, upper = self.adjacency.edge_index.long(), self.adjacency.row < self.num_users
-        pairs = edge_index[:, upper] - torch.tensor([[0], [self.num_users]])
-        return SparseMatrix.from_edges(pairs, self.adjacency.value[upper], shape=(self.num_users, self.num_items))
 
     def begin_epoch(self, sampler: Sampler) -> None:
         """Draw the edges that are left out."""

@@ -2,8 +2,8 @@
 
 Deviations: contrasts are means over the distinct users and items of a batch, where the authors sum over its rows, so
 that `cl_weight` and `prototype_weight` are about the batch size times theirs; k-means starts warm from the last epoch;
-the penalty is half the squared norm of the batch's rows, where theirs is RecBole's norm; the table starts normal, not
-by Xavier's rule (`init_std: 0`).
+`item_weight` counts for the prototypes, too; the penalty is half the squared norm of the batch's rows, where theirs is
+RecBole's norm; the table starts normal, not by Xavier's rule (`init_std: 0`).
 """
 
 from dataclasses import dataclass

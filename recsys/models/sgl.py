@@ -1,8 +1,8 @@
 """SGL: self-supervised graph learning for recommendation (Wu et al., SIGIR 2021).
 
 Deviations: the anchors are the distinct users (or items) of the batch, and the negatives of each the others of them, as
-in most later work; the authors keep duplicates and take all users (or items) as negatives. The table starts normal, not
-by Xavier's rule (`init_std: 0`).
+in most later work; the authors keep duplicates and take all users (or items) as negatives. Node drop takes its share of
+users and items together, theirs of each side. The table starts normal, not by Xavier's rule (`init_std: 0`).
 """
 
 from dataclasses import dataclass

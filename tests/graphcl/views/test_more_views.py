@@ -131,7 +131,7 @@ def test_the_budget_is_learned():
     assert kept < 0.33
 
 
-@pytest.mark.parametrize("make", [lambda: PersonalizedPageRank(0.2, top_k=9), lambda: LowRankEdges(4)])
+@pytest.mark.parametrize("make", [lambda: PersonalizedPageRank(0.2, top_k=9), lambda: LowRankEdges(4, generator=new())])
 def test_views_of_the_whole_graph_read_its_weights(make):
     data = random_graph()
     plain = make()(data)

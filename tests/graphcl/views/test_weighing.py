@@ -74,6 +74,46 @@ def test_low_rank_edges_of_full_rank_are_the_graph_itself():
     torch.testing.assert_close(view.edge_weight, table[view.edge_index[0], view.edge_index[1]], atol=1e-5, rtol=1e-4)
 
 
+def bipartite(seed=0, num_left=12, num_right=20):
+    generator = torch.Generator().manual_seed(seed)
+    table = torch.rand(num_left, num_right, generator=generator) < 0.25
+    ends = table.nonzero().T + torch.tensor([[0], [num_left]])
+    return Data(edge_index=torch.cat([ends, ends.flip(0)], 1), num_nodes=num_left + num_right), table
+
+
+@pytest.mark.parametrize("rank", [1, 4, 5])
+def test_low_rank_edges_of_a_bipartite_graph_are_the_largest_entries_of_its_block(rank):
+    data, table = bipartite()
+    view = LowRankEdges(rank, sides=12)(data)
+    left, right = view.edge_index
+    assert ((left < 12) != (right < 12)).all()
+    block = symmetric_adjacency(data.edge_index, 32).dense()[:12, 12:]
+    u, s, v = torch.linalg.svd(block)
+    block = u[:, :rank] * s[:rank] @ v[:rank]
+    entries = torch.zeros(32, 32)
+    entries[:12, 12:], entries[12:, :12] = block, block.T
+    torch.testing.assert_close(view.edge_weight, entries[left, right], atol=1e-4, rtol=1e-3)
+    for user, degree in enumerate(table.sum(1).tolist()):  # by value: like items tie
+        chosen = view.edge_weight[left == user].topk(degree).values
+        torch.testing.assert_close(chosen, block[user].topk(degree).values, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("rank", [1, 4, 5])
+@pytest.mark.parametrize("sides", [None, 12])
+def test_low_rank_edges_are_undirected_whatever_the_rank(rank, sides):
+    view = LowRankEdges(rank, sides=sides)(bipartite()[0])  # whose singular values come in pairs
+    table = torch.zeros(32, 32).index_put(tuple(view.edge_index), view.edge_weight)
+    assert torch.equal(table, table.T) and len(view.edge_index.T.unique(dim=0)) == view.num_edges
+
+
+def test_low_rank_edges_refuse_sides_that_are_none():
+    data, _ = bipartite()
+    with pytest.raises(InputError, match="an edge joins two nodes on one side of 13"):
+        LowRankEdges(2, sides=13)(data)
+    with pytest.raises(InputError, match="sides: is the number of nodes on the first side, 40 of 32"):
+        LowRankEdges(2, sides=40)(data)
+
+
 def test_low_rank_edges_bear_edges_that_are_listed_often():
     edge_index = torch.tensor([[0, 1] * 5, [1, 0] * 5])
     view = LowRankEdges(1)(Data(edge_index=edge_index, num_nodes=3))
@@ -85,7 +125,10 @@ def test_low_rank_edges_bear_edges_that_are_listed_often():
 def test_views_draw_on_the_cpu_for_a_graph_on_a_gpu(kind):
     data = graph()
     mask = ConcreteMask(EdgeScorer(data.x.size(1), 4))
-    here, there = (LowRankEdges(9) if kind == "low rank" else ConcreteWeights(mask) for _ in range(2))
+    here, there = (
+        LowRankEdges(9, generator=new()) if kind == "low rank" else ConcreteWeights(mask, generator=new())
+        for _ in range(2)
+    )
     expected = here(data)
     mask.cuda()
     assert torch.equal(there(data.cuda()).edge_index.cpu(), expected.edge_index)

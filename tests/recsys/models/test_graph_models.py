@@ -79,7 +79,7 @@ def test_strangers_are_folded_in(kind):
     users = model.embed().detach()[: train.num_users]
     degree = torch.bincount(torch.unique(train.user * 6 + train.item) % 6, minlength=6).clamp(min=1)
     isolated = train.num_users - 1
-    history = Ragged.of([[0, 3], [], [2], [1, 4, 5], []])
+    history = Ragged.of([[0, 3, 0, 0], [], [2], [1, 4, 5], []])  # a repeat counts once, as in the graph
     asked = index.query(torch.tensor([UNKNOWN_USER, UNKNOWN_USER, 1, isolated, isolated]), history)
     for row, items in ((0, [0, 3]), (3, [1, 4, 5])):
         expected = (index.items[items] / degree[items].sqrt()[:, None]).sum(0) / len(items) ** 0.5
