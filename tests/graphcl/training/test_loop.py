@@ -127,7 +127,9 @@ def test_resume_is_bit_equal(tmp_path, optimizer, stop):
         assert (tmp_path / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
 
-def test_patience_stops_and_the_best_weights_stay():
+@pytest.mark.parametrize("where", ["memory", "folder"])
+def test_patience_stops_and_the_best_weights_stay(where, tmp_path):
+    folder = tmp_path if where == "folder" else None
     learner, values = Line(), iter([0.1, 0.9, 0.5, 0.9, 0.3, 0.2, 0.1])
     snapshots = {}
 
@@ -135,7 +137,7 @@ def test_patience_stops_and_the_best_weights_stay():
         snapshots[len(snapshots)] = weights(learner)
         return {"ndcg@10": next(values)}
 
-    outcome = fit(learner, Training(epochs=50, patience=3), seed=0, validate=validate, monitor="ndcg@10")
+    outcome = fit(learner, Training(epochs=50, patience=3), seed=0, validate=validate, monitor="ndcg@10", folder=folder)
     assert (outcome.best_epoch, outcome.last_epoch, outcome.cause) == (1, 4, "patience")  # a tie is not better
     assert same(snapshots[1], weights(learner))
 
