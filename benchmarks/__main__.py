@@ -22,7 +22,7 @@ from benchmarks.run import run_table
 from benchmarks.summary import Summary
 from benchmarks.table import Board, Home
 from benchmarks.tuning import tune_table
-from benchmarks.verify import count
+from benchmarks.verify import count, told
 from benchmarks.verify import verify as verdicts_on
 from graphcl.errors import InputError
 from graphcl.training.loop import NotFiniteError
@@ -138,13 +138,9 @@ def verify(table: SomeTable = None, home: Place = HERE) -> None:
     if table == metapath_run.NAME or (table is None and metapath_run.load_rows(home)):
         found[metapath_run.NAME] = list(metapath_verdicts(home))
     for name, verdicts in found.items():
-        grid = Grid("row", "metric", "published", "ours", "verdict", "why", "source", title=name)
-        for v in verdicts:
-            ours = "" if v.ours is None else str(v.ours)
-            grid.add_row(v.row, v.metric, f"{v.published:.4f}", ours, v.status, v.reason, v.source)
-        if verdicts:
-            console.print(grid)
         say(f"{name}: {count(verdicts)}")
+        for line in told(verdicts):
+            say(line)
 
 
 @app.command()

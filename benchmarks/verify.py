@@ -1,13 +1,14 @@
 """Each published value: reproduced, above, below, or not comparable and why. Never a guess."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from benchmarks.summary import Summary, Value
 from benchmarks.table import MASKING_WORDS, Published, Table
 
+Key = TypeVar("Key", bound=Hashable)
 Status = Literal["reproduced", "above", "below", "not comparable", "not run"]
 
 
@@ -80,6 +81,31 @@ def other_epoch(table: Table, block: Published) -> str:
     if block.selection != ("valid" if table.selection == "valid" else "last"):
         return f"other epoch: {'the last' if block.selection == 'last' else 'chosen on validation'}"
     return ""
+
+
+def told(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """The verdicts as lines, source by source: one for each value that ours stands beside, one for each reason else."""
+    row_width = max((len(verdict.row) for verdict in verdicts), default=0)
+    metric_width = max((len(verdict.metric) for verdict in verdicts), default=0)
+    for source, of_source in grouped(verdicts, lambda verdict: verdict.source):
+        yield f"  {source}"
+        for v in of_source:
+            if v.ours is not None:
+                name = f"{v.row:<{row_width}}  {v.metric:<{metric_width}}"
+                yield f"    {v.status:<14}  {name}  {v.ours}, published {v.published:.4f} ({v.reason})"
+        apart = [verdict for verdict in of_source if verdict.ours is None]
+        for (status, reason), alike in grouped(apart, lambda verdict: (verdict.status, verdict.reason)):
+            rows = ", ".join(dict.fromkeys(verdict.row for verdict in alike))
+            metrics = ", ".join(dict.fromkeys(verdict.metric for verdict in alike))
+            yield f"    {status:<14}  {rows} ({metrics}): {reason}"
+
+
+def grouped(verdicts: Iterable[Verdict], key: Callable[[Verdict], Key]) -> Iterator[tuple[Key, list[Verdict]]]:
+    """The verdicts by key, in the order in which the keys first occur."""
+    groups: dict[Key, list[Verdict]] = {}
+    for verdict in verdicts:
+        groups.setdefault(key(verdict), []).append(verdict)
+    yield from groups.items()
 
 
 def count(verdicts: list[Verdict]) -> str:

@@ -119,6 +119,25 @@ def test_verdicts_do_not_change_the_status(define, filled, command):
     assert "tiny: 1 reproduced, 1 below, 1 not comparable" in output
 
 
+def test_verdicts_are_told_source_by_source_and_never_cut(define, filled, command):
+    long = "a source whose name is much longer than a terminal of eighty columns would show beside its verdicts"
+    define(
+        digest="aaaa",
+        published=[
+            source(source=long, rows={"mf": [0.9], "simgcl": [0.6]}),
+            source(digest="eeee", rows={"mf": [0.9], "simgcl": [0.6]}),
+        ],
+    )
+    _, output, _ = command("verify", "tiny")
+    lines = output.splitlines()
+    assert f"  {long}" in lines
+    assert [line.split()[:3] for line in lines if "published" in line] == [
+        ["below", "mf", "ndcg@5"],
+        ["reproduced", "simgcl", "ndcg@5"],
+    ]
+    assert "    not comparable  mf, simgcl (ndcg@5): made on the split eeee" in lines
+
+
 @pytest.mark.parametrize(
     ("block", "sentence"),
     [
