@@ -33,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(datasets_app, name="datasets")
-console = Console()
+console = Console(markup=False)
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder that 'recsys train' named")]
 
@@ -193,5 +193,5 @@ def main() -> None:
     try:
         app()
     except (InputError, NotFiniteError) as error:
-        stderr.print(f"error: {error}", style="red", soft_wrap=True, highlight=False, markup=False)
+        stderr.print(f"error: {error}", style="red", soft_wrap=True, highlight=False)
         sys.exit(1)

@@ -12,7 +12,7 @@ from recsys.data.entries import Entry, Source, catalogue, catalogue_path, find_e
 from recsys.data.fetch import data_home, downloadable, present
 
 app = typer.Typer(help="List, prepare and check data sets.", no_args_is_help=True, pretty_exceptions_enable=False)
-console = Console()
+console = Console(markup=False)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="a name from 'recsys datasets list'")]
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-stderr = Console(stderr=True)
+stderr = Console(stderr=True, markup=False)
 
 
 class Bar:
@@ -21,7 +21,7 @@ class Bar:
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
-        self.progress.console.print(line, soft_wrap=True, highlight=False, markup=False)
+        self.progress.console.print(line, soft_wrap=True, highlight=False)
 
     def started(self, folder: Path) -> None:
         """Name the run folder, so that it is known even if the training is interrupted."""
@@ -44,12 +44,12 @@ class Bar:
 def bar(how_to_go_on: str) -> Iterator[Bar]:
     """A bar on stderr; an interruption from the keyboard ends the program with status 130 and `how_to_go_on`."""
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=stderr,
     ) as progress:
         try:

@@ -15,10 +15,10 @@ from recsys.cli_progress import bar
 from recsys.config import read
 from recsys.experiment import Experiment
 from recsys.nodes import kind_in
-from recsys.search_space import USUAL, refuse_misfits, space_of
+from recsys.search_space import refuse_misfits, space_of, usual
 from recsys.tune import search, write_best
 
-console = Console()
+console = Console(markup=False)
 
 
 def tune(
@@ -41,10 +41,10 @@ def tune(
     if not budget > 0:
         raise InputError(f"--budget: {budget:g} seconds leave no time for a trial; give more than 0")
     experiment = Experiment.load(config, overrides or ())
-    chosen = USUAL if space is None else space_of(read(space))
+    chosen = usual(experiment) if space is None else space_of(read(space))
     if space is not None:
         refuse_misfits(chosen, experiment)
-    folder = out or Path(experiment.settings.output) / f"tune-{config.stem}-{experiment.kind}"
+    folder = out or Path(experiment.settings.output).expanduser() / f"tune-{config.stem}-{experiment.kind}"
     with bar("the same command goes on from the last evaluation") as shown:
         done = search(
             experiment,

@@ -12,7 +12,7 @@ from recsys.view_diagnosis import diagnose
 from recsys.view_picture import draw
 
 FORMATS = ("svg", "png")
-console = Console()
+console = Console(markup=False)
 
 
 def views(

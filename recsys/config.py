@@ -23,10 +23,10 @@ class ConfigError(InputError):
 
 
 class Loader(yaml.SafeLoader):
-    """YAML whose numbers may be written `1e-3` (YAML 1.1 would read a string), and where no key stands twice."""
+    """YAML where `1e-3` is a number (YAML 1.1 reads a string), a date is text, and no key stands twice."""
 
     yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("float", "timestamp")]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -85,6 +85,9 @@ def override(tree: dict[str, Any], assignments: Iterable[str], homes: Mapping[st
     """Set keys in place, each given as `model.embedding_size=32`, or by its last name where only one block has it.
 
     homes: block name -> the keys it has.
+
+    Raises:
+        ConfigError: an assignment has no value, its value is not YAML, or several blocks have its key.
     """
     for assignment in assignments:
         dotted, equals, text = assignment.partition("=")
@@ -92,7 +95,10 @@ def override(tree: dict[str, Any], assignments: Iterable[str], homes: Mapping[st
             raise ConfigError(f"{assignment!r}: an override is written key=value, such as model.embedding_size=32")
         *parents, key = dotted.strip().split(".")
         if not parents and key not in tree:
-            parents = [home for home, keys in homes.items() if key in keys][:1]
+            parents = [home for home, keys in homes.items() if key in keys]
+            if len(parents) > 1:
+                spellings = " or ".join(f"{home}.{key}" for home in parents)
+                raise ConfigError(f"{assignment!r}: several blocks have the key {key!r}; write {spellings}")
         node = tree
         for parent in parents:
             inner = node.get(parent)

@@ -16,7 +16,6 @@ from graphcl.ranges import Seed, Whole
 from graphcl.training.loop import Log, Outcome, Progress, Training, fit
 from recsys.config import ConfigError, choose, construct, dump, override, read, suggest
 from recsys.data.catalog import load_split
-from recsys.data.entries import find_entry
 from recsys.data.interactions import Interactions, Split
 from recsys.evaluation.collapse import CollapseMonitor
 from recsys.evaluation.metrics import LARGER_IS_BETTER, SAMPLED, measure, parse
@@ -68,8 +67,8 @@ class Settings:
     """A name in datasets.yaml, or a block that describes your own files; not needed where Python hands over a split."""
     split: str | dict[str, Any] | None = None
     """How the data is divided: a rule, or the name of one of the data set's splits; by default the one named after the
-    model's task (general, sequential), else the data set's first."""
-    filters: list[dict[str, Any]] | None = None
+    model's task (general, sequential), else the data set's first. Own files: for a sequential model leave_one_out."""
+    filters: list[str | dict[str, Any]] | None = None
     """What is filtered, if not as datasets.yaml says."""
     seed: Seed = 2026
     """Fixes every random draw of the training."""
@@ -147,14 +146,7 @@ class Experiment:
         settings = self.settings
         if settings.dataset is None:
             raise InputError("dataset: is missing; name an entry of datasets.yaml, such as dataset: ml-100k")
-        split = settings.split
-        if (
-            split is None
-            and isinstance(settings.dataset, str)
-            and self.model.task in find_entry(settings.dataset).splits
-        ):
-            split = self.model.task
-        return load_split(settings.dataset, split=split, filters=settings.filters)
+        return load_split(settings.dataset, split=settings.split, filters=settings.filters, task=self.model.task)
 
     def refuse_unmeasurable(self, split: Split) -> None:
         """Raise `InputError` where lists are longer than the catalogue, or nothing is there that `monitor` judges."""

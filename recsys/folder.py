@@ -52,8 +52,9 @@ def create(output: Path, stem: str) -> Path:
 def find_same(tree: Mapping[str, Any]) -> Path | None:
     """The newest run folder with the configuration `tree`, finished or not; None where there is none."""
     wanted = json.loads(json.dumps(tree))
-    configs = sorted(Path(tree["output"]).glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return next((path.parent for path in configs if read_config(path) == wanted), None)
+    configs = Path(tree["output"]).expanduser().glob(f"*/{CONFIG}")
+    latest = sorted(configs, key=lambda path: path.stat().st_mtime, reverse=True)
+    return next((path.parent for path in latest if read_config(path) == wanted), None)
 
 
 def refuse_embedder(folder: Path) -> None:
@@ -70,7 +71,7 @@ def read_config(path: Path) -> Any:
     """What `write_config` wrote; None, and a warning, where the file is damaged."""
     try:
         return yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+    except (OSError, yaml.YAMLError, ValueError):
         logger.warning("%s: cannot be read; this run is passed over", path)
         return None
 

@@ -158,7 +158,7 @@ def train_embedder(
         refuse_other_graph(found, digest)
     name = Path(settings.graph.path)
     stem = f"{name.parent.name or name.stem}-{experiment.kind}-{settings.seed}"
-    folder = found or files.create(Path(settings.output), stem)
+    folder = found or files.create(Path(settings.output).expanduser(), stem)
     started(folder)
     if found is None:
         origin = {"dataset": settings.graph.path, "digest": digest}

@@ -235,23 +235,23 @@ def train(
     if not isinstance(source, Experiment):
         source = Experiment.load(source, overrides)
     experiment = source
+    data = split or experiment.split()
     found = files.find_same(experiment.tree()) if resume else None
+    if found is not None and (saved := read_split(found / files.DATA).digest) != data.digest:
+        raise InputError(f"{found}: was trained on the split {saved}, the data is now {data.digest}; start a new run")
     if found is not None and files.read_json(found / files.RESULT):
         started(found)
         if not (found / files.REPORT).exists():
             write_report(found)
         return Run.open(found)
-    data = split or experiment.split()
     experiment.refuse_unmeasurable(data)
     model = experiment.build(data.train)
     dataset = Path(data.protocol.get("dataset", "data")).name
     name = f"{dataset}-{experiment.kind}-{experiment.settings.seed}"
-    folder = found or files.create(Path(experiment.settings.output), name)
+    folder = found or files.create(Path(experiment.settings.output).expanduser(), name)
     started(folder)
     if found is None:
         furnish(folder, experiment, data)
-    elif (saved := read_split(folder / files.DATA).digest) != data.digest:
-        raise InputError(f"{folder}: was trained on the split {saved}, the data is now {data.digest}; start a new run")
     metrics = files.MetricsFile(folder)
 
     def keep(record: dict[str, Any]) -> None:

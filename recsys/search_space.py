@@ -53,7 +53,7 @@ def space_of(tree: Mapping[str, Any]) -> Space:
 
 USUAL: Space = {
     "learning_rate": Between(low=3e-4, high=1e-2, log=True),
-    "reg_weight": Between(low=1e-6, high=1e-2, log=True),
+    "reg_weight": Between(low=1e-6, high=1.0, log=True),
     "cl_weight": Between(low=1e-3, high=1.0, log=True),
     "temperature": Between(low=0.05, high=1.0, log=True),
     "n_layers": (1, 2, 3),
@@ -61,6 +61,11 @@ USUAL: Space = {
     "hidden_dropout": Between(low=0.1, high=0.6),
 }
 """What is searched where nothing else is said: those of these keys that a model has."""
+
+
+def usual(experiment: Experiment) -> Space:
+    """`USUAL`, with what the model itself says of its keys."""
+    return USUAL | space_of(experiment.model.usual_search)
 
 
 def searchable(space: Mapping[str, Any], experiment: Experiment) -> Space:

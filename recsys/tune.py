@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from graphcl.errors import InputError
 from graphcl.training.checkpoint import write_atomically
 from graphcl.training.loop import NotFiniteError, Progress
+from recsys import folder as files
 from recsys.config import ConfigError
 from recsys.data.interactions import Split
 from recsys.experiment import Experiment
-from recsys.folder import write_yaml
 from recsys.search_space import Space, applicable, distribution, plain
 
 if TYPE_CHECKING:
@@ -72,10 +72,9 @@ def search(
     if experiment.evaluation.monitor == "loss":
         raise InputError("evaluation.monitor: a search chooses on validation, loss is of training; name a metric")
     space = applicable(space, experiment)
-    done = claim(folder, experiment, space)
     data = split or experiment.split()
-    if not len(data.valid):
-        raise InputError("split: it has no validation part, on which a search would choose; take a split that has one")
+    experiment.refuse_unmeasurable(data)
+    done = claim(folder, experiment, space, data.digest)
     while len(done) < trials and sum(trial["seconds"] for trial in done) < budget:
         keys = propose(done, space, experiment.settings.seed)
         outcome = attempt(experiment, keys, data, folder / f"trial-{len(done)}", progress)
@@ -105,16 +104,18 @@ def purpose_of(experiment: Experiment, space: Space) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def claim(folder: Path, experiment: Experiment, space: Space) -> list[dict[str, Any]]:
-    """The trials that `folder` holds of this very search; a new folder is made."""
+def claim(folder: Path, experiment: Experiment, space: Space, data: str) -> list[dict[str, Any]]:
+    """The trials that `folder` holds of this very search on the split `data`; a new folder is made."""
     if is_another(folder, experiment, space):
         raise InputError(f"{folder}: holds a search with another configuration or space; name another folder")
+    if (saved := files.read_json(folder / PURPOSE).get("data", data)) != data:
+        raise InputError(f"{folder}: holds a search on the split {saved}, the data is now {data}; name another folder")
     if not (folder / PURPOSE).exists():
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{folder}: cannot be made ({error.strerror}); name a writable folder") from error
-        mark = {"search": purpose_of(experiment, space), "space": plain(space)}
+        mark = {"search": purpose_of(experiment, space), "data": data, "space": plain(space)}
         write_atomically(folder / PURPOSE, json.dumps(mark, indent=1).encode())
     path = folder / TRIALS
     try:
@@ -186,7 +187,7 @@ def with_keys(experiment: Experiment, keys: Mapping[str, Any]) -> Experiment:
 def write_best(folder: Path, done: list[dict[str, Any]], experiment: Experiment) -> Path:
     """Write the complete configuration of the best trial, which `recsys train` reads; returns its path."""
     best = done[summary(done, experiment).best]
-    write_yaml(folder / BEST, with_keys(experiment, best["keys"]).tree())
+    files.write_yaml(folder / BEST, with_keys(experiment, best["keys"]).tree())
     return folder / BEST
 
 

@@ -1,6 +1,7 @@
 """The keys of a file for `recsys views`: a data set, views of its user-item graph, and vectors of its nodes."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ class Trained:
         Raises:
             InputError: the run is of another kind of model, or of other data.
         """
-        run = Run.open(self.run)
+        run = Run.open(Path(self.run).expanduser())
         if not isinstance(run.model, GraphRecommender):
             raise InputError(f"vectors.run: {self.run} is a {run.experiment.kind}, which has no vectors on the graph")
         if run.split.train.digest != train.digest:
@@ -60,7 +61,7 @@ class ViewSettings:
     """A name in datasets.yaml, or a block that describes your own files; the graph is that of the training part."""
     split: str | dict[str, Any] | None = None
     """How the data is divided, if not by the data set's first split."""
-    filters: list[dict[str, Any]] | None = None
+    filters: list[str | dict[str, Any]] | None = None
     """What is filtered, if not as datasets.yaml says."""
     views: tuple[AnyView, ...]
     """Applied one after another."""

@@ -107,6 +107,8 @@ def fit(  # noqa: PLR0913, each is a decision of its own
 ) -> Outcome:
     """Train until `monitor` stops getting better; leave the best weights in the learner.
 
+    A learner without phases has nothing to repeat: one epoch computes it.
+
     Args:
         learner: what learns, already on its device.
         training: optimiser, schedule, stopping.
@@ -130,11 +132,12 @@ def fit(  # noqa: PLR0913, each is a decision of its own
         if resume and folder is not None:
             state.load(folder)
         sampler = learner.sampler()
-        while state.epoch + 1 < training.epochs and state.stale < training.patience:
+        epochs = training.epochs if learner.phases else 1  # what has no phases is computed at once
+        while state.epoch + 1 < epochs and state.stale < training.patience:
             started = time.perf_counter()
             state.epoch += 1
             record = {"epoch": state.epoch, **run_epoch(learner, training, state, sampler, progress)}
-            evaluating = (state.epoch + 1) % training.eval_every == 0 or state.epoch + 1 == training.epochs
+            evaluating = (state.epoch + 1) % training.eval_every == 0 or state.epoch + 1 == epochs
             if evaluating:
                 learner.eval()
                 with torch.no_grad():

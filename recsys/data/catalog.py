@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from graphcl.errors import InputError
 from recsys.config import ConfigError, build, choose, suggest
@@ -28,7 +28,8 @@ class OwnData:
     filters: tuple[str | Mapping[str, Any], ...] = ()
     """What is filtered before the split: kinds, or kinds with keys."""
     split: str | Mapping[str, Any] | None = None
-    """How it is divided; by default as released where there are parts, else 8 : 1 : 1 of each user's events."""
+    """How it is divided; by default as released where there are parts, else for sequential models by leaving out each
+    user's last events (leave_one_out), for others 8 : 1 : 1 of each user's events at random (ratio)."""
     expect: Counts = field(default_factory=Counts)
     """What must be there after the filters."""
 
@@ -38,22 +39,25 @@ def load_split(
     *,
     split: str | Mapping[str, Any] | None = None,
     filters: Sequence[str | Mapping[str, Any]] | None = None,
+    task: Literal["general", "sequential"] | None = None,
 ) -> Split:
     """The three parts of a data set, checked against leaks and, for entries of datasets.yaml, against their counts.
 
     dataset: a name in datasets.yaml, or a description of your own files (the keys of `OwnData`).
     split: in place of the default: a kind, a kind with keys, or the name of one of the entry's splits.
     filters: kinds and keys, in place of those of the data set; [] for none.
+    task: what the split is for, where none is named: an entry's split of that name, if it has one, else its first; own
+        files as `OwnData.split` says.
 
     Raises:
         InputError: with one sentence for each mistake in the description or the data.
     """
     if isinstance(dataset, Mapping):
-        return load_own(build(OwnData, dataset, "dataset"), split, filters)
+        return load_own(build(OwnData, dataset, "dataset"), split, filters, task)
     entry = find_entry(dataset)
     if entry.kind != "interactions":
         raise InputError(f"dataset: {dataset!r} is a {entry.kind}, not interactions; it cannot be split")
-    named = choose_split(dataset, entry, split)
+    named = choose_split(dataset, entry, split or (task if task in entry.splits else None))
     events = load_events(dataset, entry)
     rules = entry.filters if filters is None else filters
     result, filtered = divide(dataset, events, rules, named.rule)
@@ -80,19 +84,23 @@ def split_interactions(
 
 
 def load_own(
-    data: OwnData, split: str | Mapping[str, Any] | None, filters: Sequence[str | Mapping[str, Any]] | None
+    data: OwnData,
+    split: str | Mapping[str, Any] | None,
+    filters: Sequence[str | Mapping[str, Any]] | None,
+    task: Literal["general", "sequential"] | None,
 ) -> Split:
     """The three parts of own files."""
     tree = dict(data.reader)
     path = tree.pop("path", None)
-    if not isinstance(path, str | Path | Mapping):
-        raise InputError("dataset.reader.path: is missing; name the file, or a file for each of train, test and valid")
-    paths = {
-        str(part): Path(file).expanduser()
-        for part, file in (path if isinstance(path, Mapping) else {"interactions": path}).items()
-    }
+    named = path if isinstance(path, Mapping) else {"interactions": path}
+    for part, file in named.items():
+        if not (isinstance(file, str | Path) and str(file)):
+            where = f"dataset.reader.path{f'.{part}' if named is path else ''}"
+            raise InputError(f"{where}: must name a file, or a file for each of train, test and valid; got {file!r}")
+    paths = {str(part): Path(file).expanduser() for part, file in named.items()}
     events = chosen(READERS, tree, "dataset.reader").read(paths)
-    rule = split or data.split or {"kind": "ratio" if isinstance(events, Interactions) else "as_released"}
+    undivided_rule = "leave_one_out" if task == "sequential" else "ratio"
+    rule = split or data.split or (undivided_rule if isinstance(events, Interactions) else "as_released")
     result, filtered = divide(data.name, events, data.filters if filters is None else filters, rule)
     if filters is None:
         compare(data.name, counts_of(filtered), vars(data.expect))

@@ -1,5 +1,6 @@
 """Tables with named columns: CSV, TSV, Parquet, and RecBole's atomic files."""
 
+import codecs
 import csv
 import warnings
 import zlib
@@ -43,6 +44,14 @@ class Table:
     """Whether ids are renumbered, or are numbers already and kept."""
     first_id: int = 0
     """The smallest id, where ids are numbers."""
+
+    def __post_init__(self) -> None:
+        if self.columns == ():
+            raise InputError("columns: names none; leave it out where the file has a header")
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            raise InputError(f"encoding: {self.encoding!r} is unknown; write utf-8, latin-1, ...") from None
 
     def read(self, paths: Mapping[str, Path]) -> Interactions | Released:
         """The interactions of {"interactions": path}, or the parts of {"train", "test" and maybe "valid": path}."""

@@ -54,6 +54,8 @@ class Recommender(Learner):
 
     task: ClassVar[Literal["general", "sequential"]] = "general"
     """Whether a query is about a known user or about a history."""
+    usual_search: ClassVar[dict[str, Any]] = {}
+    """What a search tries where nothing else is said: the keys that differ from `recsys.search_space.USUAL`."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config:

@@ -1,15 +1,15 @@
 """EASE: each item as a linear combination of the others, in closed form (Steck, WWW 2019)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphcl.errors import InputError
 from graphcl.ranges import Positive
 from graphcl.training.learner import Sampler
+from recsys.config import ConfigError
 from recsys.data.interactions import Interactions
 from recsys.data.ragged import Ragged
 from recsys.models.base import Index
@@ -33,6 +33,8 @@ class EASE(ClosedForm):
         precision: Literal["fp32", "fp64"] = "fp32"
         """Numbers of the inversion; fp64 where the ridge is small beside the most popular item's count."""
 
+    usual_search: ClassVar[dict[str, Any]] = {"reg_weight": {"low": 10.0, "high": 2000.0, "log": True}}
+
     config: Config
     weights: Tensor
 
@@ -41,7 +43,7 @@ class EASE(ClosedForm):
         self.register_buffer("weights", torch.zeros(train.num_items, train.num_items))
 
     def begin_epoch(self, sampler: Sampler) -> None:
-        """Invert by Cholesky; raises InputError where the ridge is too small for that."""
+        """Invert by Cholesky; raises ConfigError where the ridge is too small for that."""
         table = who_took(self.interactions).astype("f8" if self.config.precision == "fp64" else "f4")
         gram = torch.from_numpy((table @ table.T).toarray()).to(self.device)
         gram.diagonal().add_(self.config.reg_weight)
@@ -49,7 +51,7 @@ class EASE(ClosedForm):
         columns, failed = gram.mT, torch.zeros((), dtype=torch.int32, device=self.device)
         torch.linalg.cholesky_ex(columns, out=(columns, failed))
         if bool(failed):
-            raise InputError(
+            raise ConfigError(
                 f"reg_weight: {self.config.reg_weight:g} is too small to invert the matrix in {self.config.precision}; "
                 f"raise it or set precision: fp64"
             )

@@ -122,7 +122,8 @@ class FoldIn:
 
     A stranger, or a user without an interaction in training, becomes $\sum_{i \in H} v_i / \sqrt{|H| d_i}$, each item
     of the history H once, as in the graph; and the mean of all known users where H is empty too. `length` of an index
-    stays 0: known users need no history.
+    stays 0, for known users need no history; an evaluation hands over none, so that there, as in published ones, who is
+    not in train is answered by that mean, whatever he did in valid.
     """
 
     users: Tensor

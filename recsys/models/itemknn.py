@@ -1,6 +1,7 @@
 """ItemKNN: what is taken by the same people (Deshpande and Karypis, TOIS 2004, with shrunk cosine)."""
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +31,11 @@ class ItemKNN(ClosedForm):
         """Most similar items kept for each item, itself excluded."""
         shrink: Weight = 10.0
         """Added to the denominator: items with few users in common count less."""
+
+    usual_search: ClassVar[dict[str, Any]] = {
+        "n_neighbors": {"low": 20, "high": 400, "log": True},
+        "shrink": {"low": 1.0, "high": 300.0, "log": True},
+    }
 
     config: Config
     neighbors: Tensor

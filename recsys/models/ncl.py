@@ -7,6 +7,7 @@ RecBole's norm; the table starts normal, not by Xavier's rule (`init_std: 0`).
 """
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -56,6 +57,8 @@ class NCL(GraphRecommender):
         def __post_init__(self) -> None:
             if self.cl_layer % 2 or self.cl_layer > self.n_layers:
                 raise InputError(f"cl_layer: must be even and at most n_layers = {self.n_layers}, got {self.cl_layer}")
+
+    usual_search: ClassVar[dict[str, Any]] = {"n_layers": [2, 3, 4]}
 
     config: Config
 

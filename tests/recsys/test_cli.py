@@ -94,3 +94,33 @@ def test_interruption_says_how_to_go_on(command, config, monkeypatch):
 def test_the_python_door_is_the_same(config):
     run = recsys.train(config, ["epochs=1"])
     assert run.result["last_epoch"] == 0 and run.split.train.user_ids[0] == "u0"
+
+
+def test_a_run_is_not_resumed_on_other_data(command, config, events, tmp_path):
+    copy = tmp_path / "events.csv"
+    copy.write_text(events.read_text())
+    where = f"dataset.reader.path={copy}"
+    command("train", config, where)
+    copy.write_text("\n".join(events.read_text().splitlines()[:-1]) + "\n")
+    status, out, err = command("train", config, where, "--resume")
+    assert status == 1 and "was trained on the split" in err and "recall@20" not in out
+    assert len(list((config.parent / "runs").iterdir())) == 1
+
+
+def test_brackets_in_names_and_ids_are_shown_as_they_are(command, config, events, tmp_path):
+    odd = tmp_path / "odd.csv"
+    odd.write_text(events.read_text().replace("i1,", "i1 [blue],"))
+    overrides = [f"dataset.reader.path={odd}", "dataset.name='shop [/v2]'", f"output={tmp_path}/runs [/x]"]
+    status, out, _ = command("train", config, *overrides)
+    assert status == 0 and "shop [/v2], test" in out and "runs [/x]" in out
+    (run,) = (tmp_path / "runs [/x]").iterdir()
+    status, out, _ = command("recommend", run, "--history", "i0", "-k", "39", "--include-seen")
+    assert status == 0 and "i1 [blue]" in out
+
+
+def test_the_home_folder_may_be_written_short(command, config, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    for more in ((), ("--resume",)):
+        assert command("train", config, "output=~/mine", *more)[0] == 0
+    assert len(list((tmp_path / "home" / "mine").iterdir())) == 1 and not (tmp_path / "~").exists()

@@ -158,3 +158,13 @@ def test_a_word_in_the_place_of_a_list_of_blocks_is_one_mistake():
     with pytest.raises(ConfigError) as caught:
         build(Chain, {"steps": "constant"}, "here")
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_date_is_text_and_never_an_exception():
+    assert parse_yaml("from: 2020-01-31", "here") == {"from": "2020-01-31"}
+    assert parse_yaml("2020-02-31", "here") == "2020-02-31"
+
+
+def test_an_override_that_fits_two_blocks_is_refused():
+    with pytest.raises(ConfigError, match=r"write model\.precision or training\.precision"):
+        override({"model": "ease"}, ["precision=fp64"], {"model": ["precision"], "training": ["precision"]})

@@ -1,7 +1,7 @@
 """The search: what it sees, what it keeps, and that an interruption changes nothing."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import yaml
@@ -10,7 +10,8 @@ from worlds import checkerboard
 from graphcl.errors import InputError
 from recsys import tune
 from recsys.experiment import Experiment
-from recsys.search_space import Between, refuse_misfits, space_of
+from recsys.models import MODELS
+from recsys.search_space import USUAL, Between, applicable, refuse_misfits, searchable, space_of, usual
 from recsys.tune import search, summary, write_best
 
 SPACE = {"learning_rate": Between(low=1e-3, high=0.1, log=True), "n_layers": (1, 2)}
@@ -108,6 +109,36 @@ def test_a_folder_belongs_to_one_search(tmp_path, experiment, world):
     search(experiment, SPACE, tmp_path, trials=1, split=world)
     with pytest.raises(InputError, match="another configuration or space; name another folder"):
         search(experiment, {"n_layers": (1, 3)}, tmp_path, trials=2, split=world)
+
+
+def test_a_folder_belongs_to_one_split(tmp_path, experiment, world):
+    search(experiment, SPACE, tmp_path, trials=1, split=world)
+    other = replace(world, train=world.train.take(world.train.user < 20))
+    with pytest.raises(InputError, match=r"holds a search on the split .* name another folder"):
+        search(experiment, SPACE, tmp_path, trials=2, split=other)
+
+
+def test_a_mistake_that_no_trial_can_mend_claims_no_folder(tmp_path, world):
+    long = Experiment.load({"model": "lightgcn", "evaluation": {"report": ["recall@500"]}})
+    with pytest.raises(InputError, match="shorten them"):
+        search(long, SPACE, tmp_path / "search", trials=1, split=world)
+    assert not (tmp_path / "search").exists()
+
+
+def test_models_know_what_is_usual_for_them(experiment):
+    assert usual(experiment) == USUAL
+    ease = Experiment.load({"model": "ease"})
+    assert applicable(usual(ease), ease) == {"model.reg_weight": Between(low=10.0, high=2000.0, log=True)}
+    for kind, model in MODELS.items():
+        refuse_misfits(searchable(usual(tried := Experiment.load({"model": kind})), tried), tried)
+        assert set(space_of(model.usual_search)) <= {key.name for key in fields(model.Config)}
+
+
+def test_a_closed_form_that_fails_costs_one_trial(tmp_path, world):
+    ease = Experiment.load({"model": "ease"})
+    done = search(ease, {"reg_weight": (1e-30,)}, tmp_path, trials=2, split=world)
+    assert done[0]["epochs"] == 1
+    assert done[1]["value"] is None and "too small to invert" in done[1]["failure"]
 
 
 def test_the_training_loss_chooses_no_trial(tmp_path, experiment, world):

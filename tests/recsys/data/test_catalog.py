@@ -47,6 +47,28 @@ def test_own_filters_and_splits(csv):
     assert load_split({**data, "split": "leave_one_out"}).digest == split.digest
 
 
+def test_own_files_for_sequential_models_hold_out_what_came_last(csv):
+    split = load_split({"reader": csv}, task="sequential")
+    assert split.digest == load_split({"reader": csv, "split": "leave_one_out"}).digest
+    assert load_split({"reader": csv, "split": "ratio"}, task="sequential").digest == load_split({"reader": csv}).digest
+    assert load_split("ml-100k", task="sequential").digest == load_split("ml-100k", split="sequential").digest
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"path": {"train": None, "test": "a.csv"}}, r"dataset\.reader\.path\.train: must name a file"),
+        ({"path": {"train": 5, "test": "a.csv"}}, r"dataset\.reader\.path\.train: .* got 5"),
+        ({"path": ""}, r"dataset\.reader\.path: must name a file"),
+        ({"encoding": "utf9"}, "'utf9' is unknown"),
+        ({"columns": []}, "columns: names none"),
+    ],
+)
+def test_mistakes_of_a_reader(csv, keys, sentence):
+    with pytest.raises(InputError, match=sentence):
+        load_split({"reader": {**csv, **keys}})
+
+
 def test_interactions_in_memory_are_divided_as_files_are(csv):
     events = Interactions.from_dataframe(pd.read_csv(csv["path"]), time="time", value="stars")
     split = split_interactions(events, split="leave_one_out", filters=["k_core"], name="mine")
@@ -72,7 +94,7 @@ def test_expected_counts_are_checked(csv):
             {"reader": {"kind": "tabel", "path": "x"}},
             ["dataset.reader.kind: 'tabel' is unknown; did you mean 'table'?"],
         ),
-        ({"reader": {"kind": "table"}}, ["dataset.reader.path: is missing; name the file"]),
+        ({"reader": {"kind": "table"}}, ["dataset.reader.path: must name a file"]),
         ({"reader": {"kind": "table", "path": {"trian": "x"}}}, ["path: give one file, or a file for each part"]),
         ({"raeder": {}}, ["dataset.raeder: unknown key; did you mean 'reader'?"]),
         ({"split": {"kind": "loo"}}, ["split.kind: 'loo' is unknown"]),
