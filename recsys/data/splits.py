@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -141,18 +142,26 @@ class GlobalTime:
     """The share of validation, about: events of one moment stay together."""
     test: Rate = 0.1
     """The share of the test, about."""
-    valid_from: float | None = None
-    """The moment at which validation begins, in the unit of the data; takes the place of the share."""
-    test_from: float | None = None
-    """The moment at which the test begins."""
+    valid_from: float | str | None = None
+    """The moment at which validation begins, in the unit of the data, or as a date (2020-12-31, in UTC) where these are
+    dates or seconds since 1970; takes the place of the share."""
+    test_from: float | str | None = None
+    """The moment at which the test begins, likewise."""
 
     def __post_init__(self) -> None:
         if (self.valid_from is None) != (self.test_from is None):
             raise InputError("give both valid_from and test_from, or neither")
-        if self.valid_from is not None and self.test_from is not None and self.valid_from >= self.test_from:
-            raise InputError(f"valid_from {self.valid_from:.15g} must lie before test_from {self.test_from:.15g}")
-        if self.valid_from is None and self.valid + self.test >= 1:
+        if self.moments is None and self.valid + self.test >= 1:
             raise InputError(f"valid {self.valid} + test {self.test} must leave something to train")
+        if self.moments is not None and self.moments[0] >= self.moments[1]:
+            raise InputError(f"valid_from {shown(self.valid_from)} must lie before test_from {shown(self.test_from)}")
+
+    @property
+    def moments(self) -> tuple[float, float] | None:
+        """Where validation and test begin, if that was given."""
+        if self.valid_from is None or self.test_from is None:
+            return None
+        return seconds("valid_from", self.valid_from), seconds("test_from", self.test_from)
 
     def divide(self, events: Interactions | Released) -> Split:
         """Three parts.
@@ -164,21 +173,41 @@ class GlobalTime:
         if events.time is None:
             raise InputError("split: global_time needs times; name the reader's time column, or use another split")
         time = events.time
-        if self.valid_from is None or self.test_from is None:
+        if self.moments is None:
             sorted_time, n = time.sort().values, len(events)
             test_from = sorted_time[min(int(n * (1 - self.test)), n - 1)]
             valid_from = sorted_time[min(int(n * (1 - self.test - self.valid)), n - 1)]
         else:
             # seconds since 1970 need double precision: float32 knows every 128th
             time = time.double()
-            valid_from, test_from = torch.tensor([self.valid_from, self.test_from], dtype=torch.float64)
+            valid_from, test_from = torch.tensor(self.moments, dtype=torch.float64)
         return cut(events, (time >= valid_from).long() + (time >= test_from).long())
 
     def words(self, events: Interactions | Released) -> str:
         """The rule in words that a table can show."""
-        if self.valid_from is not None:
-            return f"by time: valid from {self.valid_from:.15g}, test from {self.test_from:.15g}"
+        if self.moments is not None:
+            return f"by time: valid from {shown(self.valid_from)}, test from {shown(self.test_from)}"
         return f"by time: latest {self.test:g} of all events are test, {self.valid:g} before them valid"
+
+
+def seconds(key: str, moment: float | str) -> float:
+    """A number as it is, a date as seconds since 1970, in UTC where it names no other zone.
+
+    Raises:
+        InputError: the text is no date.
+    """
+    if not isinstance(moment, str):
+        return moment
+    try:
+        date = datetime.fromisoformat(moment)
+    except ValueError as error:
+        raise InputError(f"{key}: {moment!r} is neither a number nor a date such as 2020-12-31 ({error})") from error
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+
+
+def shown(moment: float | str | None) -> str:
+    """A moment as it was given."""
+    return f"{moment:.15g}" if isinstance(moment, float | int) else str(moment)
 
 
 @dataclass(frozen=True, kw_only=True)

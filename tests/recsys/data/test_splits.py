@@ -136,6 +136,10 @@ def test_moments_may_be_given():
         GlobalTime().divide(interactions([(0, 0)], timed=False))
     with pytest.raises(InputError, match="must lie before"):
         GlobalTime(valid_from=5, test_from=5)
+    with pytest.raises(InputError, match="valid_from 2020-01-02 must lie before test_from 2020-01-01"):
+        GlobalTime(valid_from="2020-01-02", test_from="2020-01-01")
+    with pytest.raises(InputError, match="test_from: '2020-02-31' is neither a number nor a date"):
+        GlobalTime(valid_from="2020-01-02", test_from="2020-02-31")
     with pytest.raises(InputError, match="give both"):
         GlobalTime(valid_from=5)
     with pytest.raises(InputError, match="must leave something to train"):
@@ -148,6 +152,9 @@ def test_moments_are_kept_to_the_second():
     events = interactions([(0, now + second) for second in range(60)])
     assert [len(part) for part in rows_of(rule.divide(events))] == [30, 10, 20]
     assert "valid from 1700000030, test from 1700000040" in rule.words(events)
+    dates = GlobalTime(valid_from="2023-11-14 22:13:50", test_from="2023-11-14T23:14:00+01:00")  # 22:13:20 is `now`
+    assert rows_of(dates.divide(events)) == rows_of(rule.divide(events))
+    assert "valid from 2023-11-14 22:13:50, test" in dates.words(events)
 
 
 def test_shares_by_time_let_people_return_to_an_item():
