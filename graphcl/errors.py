@@ -1,5 +1,8 @@
 """The one exception for mistakes that a person can mend."""
 
+from collections.abc import Collection
+from difflib import get_close_matches
+
 
 class InputError(ValueError):
     """What a person gave cannot be used.
@@ -7,3 +10,10 @@ class InputError(ValueError):
     The message is one sentence that says what is wrong, where (file, row, key), and how to mend it. Command lines
     print it without a traceback and exit with a non-zero status.
     """
+
+
+def refuse_unknown_word(name: str, word: str, known: Collection[str]) -> None:
+    """Raise `InputError` unless `word` is one of those that `name` may be; the nearest is named."""
+    if word not in known:
+        near = get_close_matches(str(word), known, 1, 0.0)[0]
+        raise InputError(f"{name}: {word!r} is none of {', '.join(known)}; {near!r} is the nearest.")

@@ -73,9 +73,9 @@ def expected_similarity(x: Tensor, y: Tensor, sharpness: float, *, detach_weight
     constant = level.detach()
 
     def value(logits: Tensor, rows: slice, cols: slice) -> Tensor:
-        scaled = sharpness * (logits.detach() if detach_weights else logits)
-        chance = (scaled - constant[rows, None]).exp()
-        return (chance * logits).masked_fill(own[rows, None] == own[cols], 0.0)
+        scaled = sharpness * (logits.detach() if detach_weights else logits) - constant[rows, None]
+        # Left out before the exponential: of an infinite one, no zero afterwards would mend the gradient.
+        return scaled.masked_fill(own[rows, None] == own[cols], -torch.inf).exp() * logits
 
     expected = pair_sum(x, y, value)
     # The sum takes the log-sum-exp for a constant: what flows through it comes back here, with a value of zero.

@@ -2,21 +2,21 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Literal, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
 
-from graphcl.errors import InputError
+from graphcl.errors import InputError, refuse_unknown_word
+from graphcl.objectives.arguments import log_weight_of, positives_of, queue_terms_of, terms_of
 from graphcl.objectives.denominators import All, Denominator, add_epsilon
 from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import PairTerm, Tile
 from graphcl.objectives.pairing import Pairing, Pairs, across
-from graphcl.objectives.positives import Index, Labels, Positives
+from graphcl.objectives.positives import Positives
 from graphcl.objectives.rows import EachPositive, MeanPositive, SumPositive
 from graphcl.objectives.similarity import Similarity, cosine
-from graphcl.objectives.weights import DistinctGroups, Exclude, Transposed, as_term
+from graphcl.objectives.weights import Transposed
 from graphcl.ops import full_precision
 
 Numerator = Literal["mean", "lse", "each"]
@@ -54,7 +54,8 @@ class Contrast(nn.Module):
     - `denominator` gives D_i: `All`, `Decoupled`, `Debiased`, or any function of `Rows`.
     - `positive_weight` maps the similarities of the positive pairs [N] to w [N] (DCLW); 1 if None.
     - `probability_floor` e turns the loss into -log(exp(A_i - D_i) + e), as published DCCF does with 1e-8.
-    - `direction_weight` is the share of the direction a -> b; the rest goes to b -> a. Only across views.
+    - `direction_weight` is the share of the direction a -> b; the rest goes to b -> a. Only across views. Where the
+      reduction is "none", row i of `b` as an anchor goes with row i of `a` (pairs with themselves).
     - `detach` names what no gradient flows into: "anchors", "candidates" (in each direction), "positive_weight".
     - `incomplete` says what happens to an anchor without a positive or with an empty denominator: "skip" leaves it out
       of numerator and count of the mean, "error" raises.
@@ -95,7 +96,8 @@ class Contrast(nn.Module):
             ("incomplete", [incomplete], Incomplete),
             ("reduction", [reduction], Reduction),
         ):
-            _check_words(name, given, get_args(known))
+            for word in given:
+                refuse_unknown_word(name, word, get_args(known))
         self.temperature = temperature
         self.similarity = similarity
         self.pairing = pairing
@@ -139,12 +141,14 @@ class Contrast(nn.Module):
         """
         with torch.autocast(a.device.type, enabled=False):
             pairs = self.pairing(full_precision(a), full_precision(b))
-            chosen = _positives(pairs, positives, labels)
+            if not pairs.negatives_within and not (weight is None and candidate_weight is None):
+                raise InputError("weight and candidate_weight weigh negatives of the batch; this pairing has none.")
+            chosen = positives_of(pairs, positives, labels)
             tau = self._tau(pairs, temperature)
             queue = None if negatives is None else full_precision(negatives)
-            queue_terms = _queue_terms(pairs, group, negative_group)
-            terms = _terms(pairs, chosen, group, weight)
-            bias = None if candidate_weight is None else _log_weight(candidate_weight, pairs)
+            queue_terms = queue_terms_of(pairs, group, negative_group)
+            terms = terms_of(pairs, chosen, group, weight)
+            bias = None if candidate_weight is None else log_weight_of(candidate_weight, pairs)
             loss = self._direction(pairs, chosen, terms, bias, queue, queue_terms, tau)
             if self.direction_weight < 1:
                 if candidate_weight is not None or negative_group is not None:
@@ -154,13 +158,20 @@ class Contrast(nn.Module):
                 other = self._direction(
                     back, chosen.transposed(), flipped, None, queue, (), tau.mT if tau.ndim else tau
                 )
+                if self.reduction == "none":
+                    other = _in_order(other, chosen, by_pair=self.numerator == "each")
                 loss = self.direction_weight * loss + (1 - self.direction_weight) * other
         return finite(loss, the_first_view=a, the_second_view=b, negatives=negatives)
 
     def _tau(self, pairs: Pairs, given: Tensor | None) -> Tensor:
         like = pairs.anchors
-        tau = torch.as_tensor(self.temperature if given is None else given, dtype=like.dtype, device=like.device)
+        chosen = self.temperature if given is None else given
+        tau = torch.as_tensor(chosen, dtype=like.dtype, device=like.device)
         shape = (len(pairs.anchors), len(pairs.candidates))
+        if isinstance(chosen, Tensor) and not (tau > 0).all():
+            raise InputError(
+                "temperature must be above 0; a learned one stays there as the exponential of a parameter."
+            )
         if tau.numel() == 1:
             return tau.reshape(())
         if tau.shape not in ((shape[0], 1), (1, shape[1])):
@@ -211,74 +222,29 @@ class Contrast(nn.Module):
             similarity = positive * rows.temperature
             if "positive_weight" in self.detach:
                 similarity = similarity.detach()
-            positive = positive * self.positive_weight(similarity)
+            weight = self.positive_weight(similarity[complete])  # an anchor left out weighs on no other
+            positive = positive * torch.ones_like(positive).masked_scatter(complete, weight)
         log_probability = positive - denominator.masked_fill(torch.isneginf(denominator), 0.0)
         return -add_epsilon(log_probability, self.probability_floor), complete
 
     def _reduce(self, losses: tuple[Tensor, Tensor], rows: MeanPositive) -> Tensor:
         loss, complete = losses
-        if self.incomplete == "error" and not complete.all():
-            row = int((~complete).nonzero()[0])
-            lacks = "an empty denominator" if rows.present[row] else "no positive"
-            raise InputError(f"Anchor {row} has {lacks}; give it one, or pass incomplete='skip' to leave it out.")
+        if self.incomplete == "error":
+            rows.refuse_incomplete(complete)
         loss = torch.where(complete, loss, 0.0)
         if self.reduction == "none":
             return loss
         return loss.sum() / complete.sum().clamp(min=1) if self.reduction == "mean" else loss.sum()
 
 
-def _positives(pairs: Pairs, given: Positives | Tensor | None, labels: Tensor | None) -> Positives:
-    if isinstance(given, Positives):
-        return given
-    if given is None and labels is not None:
-        anchor, candidate = (labels.repeat(times) for times in pairs.repeat)
-        _check_ids("labels", anchor, pairs.anchors)
-        _check_ids("labels", candidate, pairs.candidates)
-        return Labels(anchor, candidate, pairs.own)
-    index = pairs.index if given is None else given
-    if index is None:
+def _in_order(back: Tensor, positives: Positives, *, by_pair: bool) -> Tensor:
+    """Losses of the direction b -> a in the order of those of a -> b: pair by pair, or row by row."""
+    if by_pair:
+        return back[positives.place_when_transposed()]
+    num_anchors, num_candidates = positives.shape
+    if num_anchors != num_candidates:
         raise InputError(
-            f"Which of the {len(pairs.candidates)} candidates belongs to which of the {len(pairs.anchors)} anchors "
-            "does not follow from the order of rows; pass positives= or labels=."
+            f"reduction='none' adds both directions row by row, but the first view has {num_anchors} rows and the "
+            f"second {num_candidates}; use direction_weight=1 or another reduction."
         )
-    _check_ids("positives", index, pairs.anchors)
-    return Index(index, len(pairs.candidates))
-
-
-def _terms(
-    pairs: Pairs, positives: Positives, group: Tensor | None, weight: PairTerm | Tensor | None
-) -> tuple[PairTerm, ...]:
-    terms: list[PairTerm] = [] if pairs.own is None else [Exclude(pairs.own)]
-    if group is not None:
-        anchor, candidate = (group.repeat(times) for times in pairs.repeat)
-        _check_ids("group", anchor, pairs.anchors)
-        _check_ids("group", candidate, pairs.candidates)
-        terms.append(DistinctGroups(anchor, candidate, positives))
-    if weight is not None:
-        terms.append(as_term(weight, (len(pairs.anchors), len(pairs.candidates))))
-    return tuple(terms)
-
-
-def _queue_terms(pairs: Pairs, group: Tensor | None, negative_group: Tensor | None) -> tuple[PairTerm, ...]:
-    if negative_group is None:
-        return ()
-    if group is None:
-        raise InputError("negative_group is compared with the anchors' group; pass group= as well.")
-    return (DistinctGroups(group.repeat(pairs.repeat[0]), negative_group),)
-
-
-def _log_weight(candidate_weight: Tensor, pairs: Pairs) -> Tensor:
-    _check_ids("candidate_weight", candidate_weight, pairs.candidates)
-    return candidate_weight.to(pairs.candidates.dtype).log()
-
-
-def _check_ids(name: str, ids: Tensor, rows: Tensor) -> None:
-    if ids.shape != rows.shape[:1]:
-        raise InputError(f"{name} has shape {list(ids.shape)}, but the pairing makes {len(rows)} rows of it.")
-
-
-def _check_words(name: str, given: Collection[str], known: tuple[str, ...]) -> None:
-    for word in given:
-        if word not in known:
-            near = get_close_matches(word, known, 1, 0.0)[0]
-            raise InputError(f"{name}: {word!r} is none of {', '.join(known)}; {near!r} is the nearest.")
+    return back

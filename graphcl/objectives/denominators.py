@@ -51,10 +51,13 @@ class All:
     """Positives and negatives: the softmax."""
 
     epsilon: float = 0.0
-    """added to the sum, as published code does against division by 0 (DCCF, HeCo: 1e-8)"""
+    """added to the sum, as published code does against division by 0 (DCCF, HeCo: 1e-8); an empty one stays empty"""
+
+    def __post_init__(self) -> None:
+        _refuse_negative(self.epsilon)
 
     def __call__(self, rows: Rows) -> Tensor:
-        return add_epsilon(rows.everything(), self.epsilon)
+        return _filled(rows.everything(), self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,13 @@ class Decoupled:
     """
 
     epsilon: float = 0.0
-    """added to the sum"""
+    """added to the sum; an empty one stays empty"""
+
+    def __post_init__(self) -> None:
+        _refuse_negative(self.epsilon)
 
     def __call__(self, rows: Rows) -> Tensor:
-        return add_epsilon(rows.negatives(), self.epsilon)
+        return _filled(rows.negatives(), self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -115,3 +121,13 @@ class Debiased:
 def add_epsilon(log_sum: Tensor, epsilon: float) -> Tensor:
     """log(e^log_sum + epsilon)"""
     return torch.logaddexp(log_sum, log_sum.new_tensor(log(epsilon))) if epsilon else log_sum
+
+
+def _filled(log_sum: Tensor, epsilon: float) -> Tensor:
+    """With `epsilon` in every sum that is not empty: what marks an anchor as incomplete is not painted over."""
+    return add_epsilon(log_sum, epsilon).masked_fill(torch.isneginf(log_sum), -torch.inf) if epsilon else log_sum
+
+
+def _refuse_negative(epsilon: float) -> None:
+    if not epsilon >= 0:
+        raise InputError(f"epsilon is added to a sum of exponentials and must not be negative, got {epsilon}.")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import InputError
+from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import blocks
 from graphcl.ops import full_precision, refuse_second_derivative, through_unit_rows, unit_rows
 
@@ -31,12 +32,16 @@ def paired_nce(
     a, b: [n, d], row i of one is the positive of row i of the other; anchors are in `a`, all rows of `b` candidates.
     The same as `InfoNCE(temperature, denominator=All(epsilon), probability_floor=f)(a, b)`, in O(n d) memory; it can
     be differentiated once.
+
+    Raises `InputError` where the tables are not of one shape, the temperature is not above 0, or the loss not finite.
     """
     if a.shape != b.shape or a.dim() != 2 or not len(a):
         raise InputError(f"paired rows need two tables of one shape [n, d], n > 0; got {[*a.shape]} and {[*b.shape]}")
+    if not temperature > 0:
+        raise InputError(f"temperature must be above 0, not {temperature}.")
     with torch.autocast(a.device.type, enabled=False):
         result: Tensor = _PairedNCE.apply(full_precision(a), full_precision(b), temperature, epsilon, probability_floor)
-        return result
+    return finite(result, the_first_view=a, the_second_view=b)
 
 
 class _PairedNCE(torch.autograd.Function):

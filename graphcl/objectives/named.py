@@ -8,6 +8,7 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
+from graphcl.errors import InputError
 from graphcl.objectives.contrast import Contrast, Detached, Options
 from graphcl.objectives.denominators import Debiased, Decoupled
 from graphcl.objectives.kernel import PairTerm
@@ -49,6 +50,8 @@ class SupCon(Contrast):
 
     def forward(self, z: Tensor, labels: Tensor, other: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """`z` [N, d], `labels` [N] and, where the pairing joins two views, `other` [N, d]."""
+        if other is not None and self.pairing is within:
+            raise InputError("SupCon: pairing=within looks at one view; contrast two with pairing=across_and_within.")
         return super().forward(z, z if other is None else other, labels=labels)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from graphcl.errors import InputError
 from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import Tile, row_lse
+from graphcl.objectives.pairing import same_rows
 from graphcl.objectives.similarity import negative_squared_distance
 from graphcl.objectives.weights import Exclude
 from graphcl.ops import full_precision
@@ -16,6 +17,7 @@ from graphcl.ops import full_precision
 
 def alignment(x: Tensor, y: Tensor, *, alpha: float = 2.0, normalise: bool = True) -> Tensor:
     """Mean over rows of |x_i - y_i|^alpha (arXiv 2005.10242; DirectAU, arXiv 2206.12811). `x` and `y` [N, d]."""
+    same_rows(x, y)
     x, y = full_precision(x), full_precision(y)
     if normalise:
         x, y = F.normalize(x, dim=-1), F.normalize(y, dim=-1)
@@ -45,6 +47,7 @@ def joint_entropy(x: Tensor, y: Tensor, *, temperature: float = 0.5, tile: Tile 
 
     mean_i log mean_j exp(-(|x_i - x_j|^2 + |y_i - y_j|^2) / (2 temperature)), i = j included; `x` [N, d], `y` [N, e].
     """
+    same_rows(x, y)
     joined = torch.cat([full_precision(x), full_precision(y)], 1)
     left, right = negative_squared_distance(joined, joined)
     return finite(row_lse(left / (2 * temperature), right, tile=tile).mean() - log(len(joined)), the_rows=joined)
@@ -57,6 +60,7 @@ def barlow_twins(a: Tensor, b: Tensor, *, redundancy_weight: float = 0.005, epsi
     batch with the biased variance plus `epsilon`. `a` and `b` [N, d], N > 1.
     """
     _check_rows("Barlow Twins", a)
+    same_rows(a, b)
     with torch.autocast(a.device.type, enabled=False):
         x, y = (F.batch_norm(full_precision(z), None, None, training=True, eps=epsilon) for z in (a, b))
         square = (x.T @ y / len(x) - torch.eye(x.shape[1], dtype=x.dtype, device=x.device)).square()
@@ -81,6 +85,7 @@ def vicreg(
     Variances and covariances divide by N - 1.
     """
     _check_rows("VICReg", a)
+    same_rows(a, b)
     a, b = full_precision(a), full_precision(b)
     invariance = F.mse_loss(a, b)
     variance = sum(F.relu(1 - (z.var(0) + epsilon).sqrt()).mean() for z in (a, b)) / 2

@@ -28,7 +28,7 @@ def group_ordering(
     `steepness`. `views` are two or more [N, d]. O(N n^3) memory for n candidates.
 
     Raises:
-        InputError: there are fewer than two views, or too few rows for so many negatives.
+        InputError: there are fewer than two views, too few rows for so many negatives, or rows that are not finite.
     """
     if len(views) < 2:
         raise InputError("Group ordering needs at least two views: the others are the positives.")
@@ -38,6 +38,8 @@ def group_ordering(
         )
     with torch.autocast(views[0].device.type, enabled=False):
         z = [F.normalize(full_precision(view), dim=1) for view in views]
+        for view, given in zip(z, views, strict=True):
+            finite(view.detach(), the_rows_of_a_view=given)
         candidates = [view.detach() for view in z] if detach_candidates else z
         losses = []
         for number, anchor in enumerate(z):

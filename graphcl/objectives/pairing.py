@@ -36,7 +36,7 @@ def across(a: Tensor, b: Tensor) -> Pairs:
 
 def across_and_within(a: Tensor, b: Tensor) -> Pairs:
     """Every row of either view is an anchor and meets all rows of both but itself: NT-Xent, CL4SRec, ICSRec, MCLRec."""
-    _same_length(a, b)
+    same_rows(a, b)
     both = torch.cat([a, b])
     counted = torch.arange(len(both), device=a.device)
     return Pairs(both, both, counted.roll(len(a)), counted, (2, 2))
@@ -44,7 +44,7 @@ def across_and_within(a: Tensor, b: Tensor) -> Pairs:
 
 def first_across_and_within(a: Tensor, b: Tensor) -> Pairs:
     """As `across_and_within`, with anchors in `a` alone: the one-way DCL."""
-    _same_length(a, b)
+    same_rows(a, b)
     counted = torch.arange(len(a), device=a.device)
     return Pairs(a, torch.cat([b, a]), counted, counted + len(a), (1, 2))
 
@@ -57,10 +57,11 @@ def within(a: Tensor, b: Tensor) -> Pairs:
 
 def one_to_one(a: Tensor, b: Tensor) -> Pairs:
     """Row i of `b` is the positive of row i of `a` and a negative of none; negatives come from a queue: MoCo."""
-    _same_length(a, b)
+    same_rows(a, b)
     return Pairs(a, b, torch.arange(len(a), device=a.device), None, (1, 1), negatives_within=False)
 
 
-def _same_length(a: Tensor, b: Tensor) -> None:
+def same_rows(a: Tensor, b: Tensor) -> None:
+    """Raise `InputError` where two views have not as many rows."""
     if len(a) != len(b):
         raise InputError(f"Two views need the same rows, but the first has {len(a)} and the second {len(b)}.")

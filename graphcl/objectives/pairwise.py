@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from math import log
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,14 +21,14 @@ PairMask = Callable[[slice, slice], Tensor]
 """Says for a slice of anchors and one of candidates which pairs take part, bool or 0 and 1, [r, c]."""
 
 
-def pair_sum(x: Tensor, y: Tensor, value: PairValue, *, tile: Tile | None = None) -> Tensor:
+def pair_sum(x: Tensor, y: Tensor, value: PairValue, *, tile: Tile | Literal["auto"] = "auto") -> Tensor:
     """sum_j f(x_i . y_j) of each row, [N], for `x` [N, d] and `y` [M, d], in tiles: O((N + M) d) memory.
 
     Gradients reach `x` and `y`, once differentiable; what `value` closes over counts as constant.
     """
     with torch.autocast(x.device.type, enabled=False):
         x, y = full_precision(x), full_precision(y)
-        result: Tensor = _PairSum.apply(x, y, value, tile or (TILE_GPU if x.is_cuda else TILE_CPU))
+        result: Tensor = _PairSum.apply(x, y, value, (TILE_GPU if x.is_cuda else TILE_CPU) if tile == "auto" else tile)
     return result
 
 
@@ -48,6 +48,7 @@ def jsd(
     with torch.autocast(a.device.type, enabled=False):
         a, b = full_precision(a), full_precision(b)
         chosen = Index(torch.arange(len(a), device=a.device), len(b)) if positives is None else positives
+        chosen.refuse_misfit(len(a), len(b))
         x, y = similarity(a, b)
         row, col = chosen.edges()
         pull = _softplus(-(x[row] * y[col]).sum(1)).mean()
@@ -82,6 +83,8 @@ def pair_cross_entropy(
         x = torch.cat([x / temperature, torch.ones_like(x[:, :1]) * bias], 1)
         y = torch.cat([y, torch.ones_like(y[:, :1])], 1)
         chosen = Index(torch.arange(len(a), device=a.device), len(b))
+        if target is None:
+            chosen.refuse_misfit(len(a), len(b))
 
         def value(logits: Tensor, rows: slice, cols: slice) -> Tensor:
             hit = chosen.tile(rows, cols) if target is None else target(rows, cols)
@@ -100,6 +103,7 @@ def circle(x: Tensor, labels: Tensor, *, margin: float = 0.4, scale: float = 80.
     with torch.autocast(x.device.type, enabled=False):
         z = F.normalize(full_precision(x), dim=1)
         same = Labels(labels, labels)
+        same.refuse_misfit(len(x), len(x))
         near = _circle_side(z, lambda s: -scale * (1 + margin - s.detach()).clamp(min=0) * (s - 1 + margin), same, True)
         far = _circle_side(z, lambda s: scale * (s.detach() + margin).clamp(min=0) * (s - margin), same, False)
         whole = torch.isfinite(near.detach()) & torch.isfinite(far.detach())

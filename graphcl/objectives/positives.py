@@ -16,11 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphcl.errors import InputError
 from graphcl.objectives.kernel import blocks
 
 
 class Positives(ABC):
     """A non-negative affinity q_ij of N anchors to M candidates, whose rows are used as shares q_ij / sum_j q_ij."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """N and M."""
 
     @abstractmethod
     def target(self, y: Tensor) -> Tensor:
@@ -42,6 +48,21 @@ class Positives(ABC):
     def transposed(self) -> "Positives":
         """The same pairs with anchors and candidates exchanged."""
 
+    def place_when_transposed(self) -> Tensor:
+        """[E] where each pair of `edges()` stands among those of `transposed()`."""
+        (row, col), (back_col, back_row) = self.edges(), self.transposed().edges()
+        place = torch.empty_like(row)
+        place[torch.argsort(row * self.shape[1] + col)] = torch.argsort(back_row * self.shape[1] + back_col)
+        return place
+
+    def refuse_misfit(self, num_anchors: int, num_candidates: int) -> None:
+        """Raise `InputError` unless these are positives of so many anchors and candidates."""
+        if self.shape != (num_anchors, num_candidates):
+            raise InputError(
+                f"positives are of {self.shape[0]} anchors and {self.shape[1]} candidates, but there are "
+                f"{num_anchors} and {num_candidates}."
+            )
+
 
 @dataclass(frozen=True, eq=False)
 class Index(Positives):
@@ -51,6 +72,14 @@ class Index(Positives):
     """int64 [N]"""
     num_candidates: int
     """M"""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.index), self.num_candidates
+
+    def refuse_misfit(self, num_anchors: int, num_candidates: int) -> None:
+        super().refuse_misfit(num_anchors, num_candidates)
+        _refuse_outside("candidate", self.index, -1, num_candidates)
 
     def target(self, y: Tensor) -> Tensor:
         return y[self.index.clamp(min=0)] * self.present()[:, None]
@@ -84,6 +113,10 @@ class Labels(Positives):
     """int64 [M]"""
     own: Tensor | None = None
     """int64 [N]; its label is the anchor's"""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.anchor), len(self.candidate)
 
     def target(self, y: Tensor) -> Tensor:
         _, classes = torch.unique(torch.cat([self.anchor, self.candidate]), return_inverse=True)
@@ -130,9 +163,15 @@ class Edges(Positives):
     weight: Tensor | None = None
     """[E], not negative; None weighs all alike. It shapes the mean; "lse" and "each" take all pairs above 0 alike"""
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.num_anchors, self.num_candidates
+
     @cached_property
     def _by_anchor(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Anchors, candidates and weights in the order of anchors, and where each anchor begins."""
+        _refuse_outside("anchor", self.edge_index[0], 0, self.num_anchors)
+        _refuse_outside("candidate", self.edge_index[1], 0, self.num_candidates)
         order = torch.argsort(self.edge_index[0], stable=True)
         row, col = self.edge_index[:, order]
         weight = torch.ones(len(row), device=row.device) if self.weight is None else self.weight.detach()[order]
@@ -189,10 +228,15 @@ class Soft(Positives):
     block: int = 512
     """anchors at a time"""
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.num_anchors, self.num_candidates
+
     def _blocks(self, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        with torch.no_grad():
-            for rows in blocks(self.num_anchors, self.block):
-                yield rows, self.affinity(rows).to(like.dtype)
+        for rows in blocks(self.num_anchors, self.block):
+            with torch.no_grad():  # never around the yield: an error at the caller's would leave gradients off
+                affinity = self.affinity(rows).to(like.dtype)
+            yield rows, affinity
 
     def target(self, y: Tensor) -> Tensor:
         def forward(values: Tensor) -> Tensor:
@@ -233,6 +277,12 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None, None]:
         # Applied as a Function again, so that a second derivative is as right as the first.
         return _Product.apply(cotangents[0], ctx.backward_map, ctx.forward_map), None, None
+
+
+def _refuse_outside(what: str, numbers: Tensor, least: int, end: int) -> None:
+    wrong = numbers[(numbers < least) | (numbers >= end)]
+    if len(wrong):
+        raise InputError(f"positives: {what} {int(wrong[0])} is named, but they are numbered {least}..{end - 1}.")
 
 
 def _shares(affinity: Tensor) -> Tensor:

@@ -38,6 +38,11 @@ class MeanPositive:
         return (self.x * self.positives.target(self.y)).sum(1)
 
     @property
+    def anchor(self) -> Tensor:
+        """The anchor of each row, int64 [N]."""
+        return torch.arange(len(self.x), device=self.x.device)
+
+    @property
     def present(self) -> Tensor:
         """Which anchors have a positive, bool [N]."""
         return self.positives.present()
@@ -67,6 +72,16 @@ class MeanPositive:
         """The log of the sum over negatives of w, [N]."""
         with torch.no_grad():
             return self.negatives(scale=0.0)
+
+    def refuse_incomplete(self, complete: Tensor) -> None:
+        """Raise `InputError` where an anchor has no positive, or a row that is not `complete`: an empty denominator."""
+        alone = (~self.positives.present()).nonzero().flatten()
+        empty = self.anchor[~complete]
+        for found, lacks in ((alone, "no positive"), (empty, "an empty denominator")):
+            if len(found):
+                raise InputError(
+                    f"Anchor {int(found[0])} has {lacks}; give it one, or pass incomplete='skip' to leave it out."
+                )
 
     def _with_queue(self, lse: Tensor, x: Tensor) -> Tensor:
         if self.queue is None or not len(self.queue):
@@ -104,6 +119,11 @@ class EachPositive(MeanPositive):
         return (self.x[row] * self.y[col]).sum(1)
 
     @property
+    def anchor(self) -> Tensor:
+        """The anchor of each pair, int64 [E]."""
+        return self._edges[0]
+
+    @property
     def present(self) -> Tensor:
         """True for every pair, [E]."""
         return torch.ones(self._edges.shape[1], dtype=torch.bool, device=self.x.device)
@@ -112,7 +132,7 @@ class EachPositive(MeanPositive):
     def temperature(self) -> Tensor:
         """The temperature of each pair, scalar or [E]."""
         tau = super().temperature
-        return tau[self._edges[0]] if tau.numel() > 1 else tau
+        return tau[self.anchor] if tau.numel() > 1 else tau
 
     def everything(self) -> Tensor:
         """The log of e^a of the pair itself plus the sum over the anchor's negatives, [E]."""
@@ -120,4 +140,4 @@ class EachPositive(MeanPositive):
 
     def negatives(self, scale: float = 1.0) -> Tensor:
         """The log of the sum over the negatives of the pair's anchor, [E]."""
-        return super().negatives(scale)[self._edges[0]]
+        return super().negatives(scale)[self.anchor]

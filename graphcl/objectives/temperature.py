@@ -19,7 +19,7 @@ def alignment_tempered(
     """
     a, b = full_precision(a), full_precision(b)
     with torch.autocast(a.device.type, enabled=False), torch.no_grad():
-        aligned = torch.cosine_similarity(a, b).mean()
+        aligned = finite(torch.cosine_similarity(a, b).mean(), the_first_view=a, the_second_view=b)
         now = float(temperature * (1 + strength * (aligned - reference)))
     rows = NTXent(now, reduction="none")(a, b)
     weight = 1 / (1 - (-rows.detach()).exp() + 1e-8)

@@ -164,9 +164,9 @@ class LearnedWeight:
     """
 
     def __init__(self, net: nn.Module, x: Tensor, y: Tensor) -> None:
-        names, parameters = zip(*net.named_parameters(), strict=True)
-        self.net, self.names = net, names
-        self.tensors: tuple[Tensor, ...] = (full_precision(x), full_precision(y), *parameters)
+        learned = dict(net.named_parameters())
+        self.net, self.names = net, tuple(learned)
+        self.tensors: tuple[Tensor, ...] = (full_precision(x), full_precision(y), *learned.values())
 
     def __call__(self, logits: Tensor, rows: slice, cols: slice, *tensors: Tensor) -> Tensor:
         x, y, *parameters = tensors
@@ -212,4 +212,6 @@ def as_term(weight: PairTerm | Tensor, shape: tuple[int, int]) -> PairTerm:
         return weight
     if weight.shape != shape:
         raise InputError(f"weight needs the shape [anchors, candidates], {list(shape)}, not {list(weight.shape)}.")
+    if (weight < 0).any():
+        raise InputError("weight must not be negative; 0 leaves a pair out.")
     return PairMatrix(weight)

@@ -12,8 +12,10 @@ from graphcl.errors import InputError
 from graphcl.objectives import (
     Edges,
     alignment,
+    alignment_tempered,
     barlow_twins,
     cosine,
+    group_ordering,
     joint_entropy,
     jsd,
     margin_regulariser,
@@ -138,7 +140,7 @@ def test_pair_cross_entropy_learns_temperature_and_bias():
 
 @pytest.mark.parametrize(
     "loss", [alignment, barlow_twins, vicreg, margin_regulariser, jsd, pair_cross_entropy, lambda a, b: uniformity(b),
-             joint_entropy]
+             joint_entropy, alignment_tempered, lambda a, b: group_ordering([a, b], n_negatives=2)]
 )  # fmt: skip
 def test_nan_is_named(loss):
     a, b = (z.detach() for z in views(6))

@@ -55,6 +55,13 @@ def test_sharper_repulsion_looks_at_nearer_rows():
     assert values == sorted(values)
 
 
+@pytest.mark.parametrize(("length", "repulsion"), [(10.0, 0.9), (1.0, 100.0)])
+def test_own_rows_overflow_no_gradient(length, repulsion):
+    z = [(length * F.normalize(view.detach().float(), dim=1)).requires_grad_() for view in views(3)]
+    attraction_repulsion(z, repulsion=repulsion).backward()
+    assert all(torch.isfinite(view.grad).all() for view in z)
+
+
 def test_keys_are_constants_and_weights_are_too():
     first, second, key = views(3)
     attraction_repulsion_to_keys([first, second], key).backward()

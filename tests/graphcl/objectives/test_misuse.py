@@ -1,0 +1,130 @@
+"""What contrastive losses are told about rows: what does not fit is refused, what is left out counts for nothing."""
+
+import pytest
+import torch
+
+from graphcl.errors import InputError
+from graphcl.objectives import (
+    DCL,
+    DCLW,
+    AdaptiveInfoNCE,
+    All,
+    Decoupled,
+    Edges,
+    Index,
+    InfoNCE,
+    MomentumInfoNCE,
+    Soft,
+    SupCon,
+    WeightedInfoNCE,
+    across,
+    alignment,
+    circle,
+    dot,
+    jsd,
+    pair_cross_entropy,
+)
+from graphcl.objectives.fused import paired_nce
+
+GENERATOR = torch.Generator().manual_seed(0)
+A, B = torch.randn(2, 4, 8, generator=GENERATOR)
+
+
+def edges(*pairs, rows=4, cols=4):
+    return Edges(torch.tensor(pairs).T, rows, cols)
+
+
+@pytest.mark.parametrize(
+    ("positives", "message"),
+    [
+        (torch.tensor([0, 1, 2, 9]), r"candidate 9 is named, but they are numbered -1\.\.3"),
+        (Index(torch.tensor([0, 1, 2, -2]), 4), "candidate -2 is named"),
+        (edges((0, 1), (1, 4)), r"candidate 4 is named, but they are numbered 0\.\.3"),
+        (edges((4, 1)), "anchor 4 is named"),
+        (edges((0, 1), rows=1), "of 1 anchors and 4 candidates, but there are 4 and 4"),
+        (Soft(lambda rows: torch.ones(4, 5)[rows], 4, 5), "of 4 anchors and 5 candidates"),
+    ],
+)
+@pytest.mark.parametrize("numerator", ["mean", "lse", "each"])
+def test_positives_that_do_not_fit_are_refused(positives, message, numerator):
+    with pytest.raises(InputError, match=message):
+        InfoNCE(numerator=numerator)(A, B, positives=positives)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: MomentumInfoNCE()(A, B, negatives=A, weight=torch.ones(4, 4)), "this pairing has none"),
+        (lambda: MomentumInfoNCE()(A, B, negatives=A, candidate_weight=torch.ones(4)), "this pairing has none"),
+        (lambda: InfoNCE()(A, B, weight=-torch.ones(4, 4)), "weight must not be negative"),
+        (lambda: InfoNCE()(A, B, temperature=torch.tensor(-0.2)), "temperature must be above 0"),
+        (lambda: InfoNCE(torch.nn.Parameter(torch.tensor(-0.2)))(A, B), "temperature must be above 0"),
+        (lambda: SupCon()(A, torch.tensor([0, 0, 1, 1]), B), "pairing=across_and_within"),
+        (lambda: All(-1.0), "must not be negative"),
+        (lambda: Decoupled(float("nan")), "must not be negative"),
+        (lambda: paired_nce(A, B, 0.0), "temperature must be above 0"),
+        (lambda: paired_nce(A, B * float("nan"), 0.2), "row 0 of the second view holds NaN"),
+        (lambda: alignment(A, B[:1]), "the first has 4 and the second 1"),
+        (lambda: jsd(A, B[:2]), "candidate 2 is named"),
+        (lambda: pair_cross_entropy(A, B[:2]), "candidate 2 is named"),
+        (lambda: circle(A, torch.tensor([0, 1])), "of 2 anchors and 2 candidates, but there are 4 and 4"),
+        (lambda: InfoNCE(reduction="none", direction_weight=0.5)(A, B[:3], positives=torch.tensor([0, 1, 2, -1])),
+         "the first view has 4 rows and the second 3"),
+    ],
+)  # fmt: skip
+def test_misuse_is_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_losses_of_both_directions_are_of_the_same_pair():
+    pairs = edges((0, 1), (1, 0), (0, 0))
+    loss = InfoNCE(numerator="each", reduction="none")
+    forward, back = loss(A, B, positives=pairs), loss(B, A, positives=pairs.transposed())
+    assert pairs.edges().T.tolist() == [[0, 1], [0, 0], [1, 0]]
+    assert pairs.transposed().edges().T.tolist() == [[0, 1], [0, 0], [1, 0]]
+    both = InfoNCE(numerator="each", reduction="none", direction_weight=0.5)(A, B, positives=pairs)
+    torch.testing.assert_close(both, (forward + back[[2, 1, 0]]) / 2)
+
+
+@pytest.mark.parametrize("denominator", [Decoupled(), Decoupled(1e-8)])
+def test_epsilon_does_not_hide_an_empty_denominator(denominator):
+    group = torch.tensor([0, 0, 0, 1])
+    rows = DCL(pairing=across, denominator=denominator, reduction="none")(A, B, group=group)
+    assert (rows != 0).all()
+    alone = torch.zeros(4, dtype=torch.int64)
+    assert DCL(pairing=across, denominator=denominator)(A, B, group=alone) == 0
+    with pytest.raises(InputError, match="Anchor 0 has an empty denominator"):
+        DCL(pairing=across, denominator=denominator, incomplete="error")(A, B, group=alone)
+
+
+def test_epsilon_does_not_hide_that_all_share_every_cluster():
+    assert WeightedInfoNCE(denominator=All(1e-8))(A, B, torch.zeros(2, 4, dtype=torch.int64)) == 0
+
+
+@pytest.mark.parametrize("numerator", ["mean", "lse", "each"])
+def test_anchors_without_a_positive_can_be_refused(numerator):
+    loss = InfoNCE(numerator=numerator, incomplete="error")
+    with pytest.raises(InputError, match="Anchor 1 has no positive"):
+        loss(A, B, positives=torch.tensor([0, -1, 2, 3]))
+
+
+def test_an_anchor_left_out_weighs_on_no_other():
+    loss = DCLW(pairing=across, similarity=dot)
+    index = torch.tensor([0, 1, 2, -1])
+    torch.testing.assert_close(loss(A, B, positives=index), loss(A[:3], B, positives=index[:3]))
+
+
+def test_a_weight_net_needs_no_parameters():
+    class Flat(torch.nn.Module):
+        def forward(self, x, y):
+            return torch.zeros(len(x), len(y))
+
+    torch.testing.assert_close(AdaptiveInfoNCE(Flat(), 0.2)(A, B), InfoNCE(0.2)(A, B))
+
+
+def test_an_error_leaves_gradients_on():
+    wrong = Soft(lambda rows: torch.ones(4, 5)[rows], 4, 4)
+    with pytest.raises(RuntimeError):
+        wrong.target(A)
+    assert torch.is_grad_enabled()
