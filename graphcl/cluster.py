@@ -1,11 +1,11 @@
 """k-means on the device of its points, and how concentrated its clusters are."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from graphcl.errors import InputError
+from graphcl.errors import InputError, refuse_unknown_word
 from graphcl.ops import full_precision
 
 Metric = Literal["euclidean", "inner"]
@@ -55,8 +55,9 @@ def kmeans(
         raise InputError(
             f"k-means: {n_clusters} clusters need a table of at least as many points, got {tuple(x.shape)}"
         )
-    if not bool(x.isfinite().all()):
-        raise InputError("k-means: the points contain NaN or infinity")
+    for what, rows in (("points", x), ("centroids of init", init)):
+        if rows is not None and not bool(rows.isfinite().all()):
+            raise InputError(f"k-means: the {what} contain NaN or infinity")
     if init is not None and init.shape != (n_clusters, x.size(1)):
         raise InputError(
             f"k-means: init must hold {n_clusters} centroids of {x.size(1)} numbers, got {tuple(init.shape)}"
@@ -82,6 +83,7 @@ def kmeans(
 @torch.no_grad()
 def assign(x: Tensor, centroids: Tensor, metric: Metric = "euclidean") -> tuple[Tensor, Tensor]:
     """The nearest centroid of each point [N] int64, and its cost [N]: squared distance, or minus the inner product."""
+    refuse_unknown_word("metric", metric, get_args(Metric))
     x = x.to(centroids.dtype)
     euclidean = metric == "euclidean"
     # Distances come from squares, which lose their digits far from the origin: it is moved among the centroids.

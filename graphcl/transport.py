@@ -34,7 +34,15 @@ def transported(
     The plan is least in squared distance over its maximum, plus `regularization` times the entropy, every point of a
     cloud weighing the same. It ends when the sum of changes of the source's potentials falls below `tolerance` (OpTA;
     Poulakakis-Daktylidis and Jamali-Rad, ICLR 2024).
+
+    Raises:
+        InputError: the regularization is not above 0, or a point is not finite.
     """
+    if not regularization > 0:
+        raise InputError(f"regularization must be above 0, got {regularization}.")
+    for name, points in (("source", source), ("target", target)):
+        if not bool(points.isfinite().all()):
+            raise InputError(f"transported: the points of the {name} contain NaN or infinity")
     source, target = full_precision(source), full_precision(target)
     cost = torch.cdist(source, target, compute_mode="donot_use_mm_for_euclid_dist").square()
     cost = cost / cost.max().clamp(min=torch.finfo(cost.dtype).tiny) / regularization

@@ -210,7 +210,7 @@ class ConcreteMask(Kind):
     def build(self, around: Surroundings) -> View:
         """The scorer's weights follow from the seed."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(next(around.seeds))
+            torch.default_generator.manual_seed(next(around.seeds))
             scorer = concrete.EdgeScorer(around.vectors.size(1), self.hidden_size)
         mask = concrete.ConcreteMask(scorer, start=self.temperature, end=self.temperature)
         mask.set_budget(around.train.graph.edge_index, around.vectors, self.budget)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import scipy.sparse as sp
@@ -72,9 +73,10 @@ def read_pairs(path: Path, num_nodes: int) -> Tensor:
     try:
         with np.load(path, allow_pickle=False) as archive:
             crow, column = (torch.from_numpy(archive[name].astype(np.int64)) for name in ("indptr", "indices"))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise InputError(f"graph.positives: {path} is no archive of 'indptr' and 'indices' ({error}).") from error
-    if len(crow) != num_nodes + 1 or crow[-1] != len(column) or not ((column >= 0) & (column < num_nodes)).all():
+    ends_fit = len(crow) == num_nodes + 1 and crow[0] == 0 and crow[-1] == len(column) and (crow.diff() >= 0).all()
+    if not ends_fit or not ((column >= 0) & (column < num_nodes)).all():
         raise InputError(f"graph.positives: {path} is no matrix of {num_nodes} rows and columns, one for each node.")
     return torch.stack([torch.repeat_interleave(crow.diff()), column])
 
@@ -102,12 +104,14 @@ def shuffled(data: HeteroData) -> HeteroData:
 
 
 def neighbor_mean(data: HeteroData, name: str, source: str) -> sp.csr_matrix | np.ndarray:
-    """[N, F] for each node of type `name` the mean of the features of its neighbours of type `source`."""
+    """[N, F] for each node of type `name` the mean of the features of its neighbours of type `source`, each once."""
     features = scipy_features(data, source)
     for first, relation, second in data.edge_types:
         if {first, second} == {name, source} and features is not None:
             ends = data[first, relation, second].edge_index.numpy()
             row, column = ends if first == name else ends[::-1]
             shape = data[name].num_nodes, data[source].num_nodes
-            return row_normalized(sp.csr_matrix((np.ones(row.size), (row, column)), shape=shape)) @ features
+            joined = sp.csr_matrix((np.ones(row.size), (row, column)), shape=shape)
+            joined.data[:] = 1  # an edge that is listed twice is one neighbour
+            return row_normalized(joined) @ features
     raise InputError(f"graph.mean_of: {name!r} needs edges to {source!r}, and {source!r} needs features.")

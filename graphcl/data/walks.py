@@ -53,7 +53,7 @@ def walk_features(data: HeteroData, settings: WalkFeatures, seed: int = 0) -> di
         edges[name] = index.flip(0) if step.backwards else index
         steps.append(name)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would reseed GPUs
         model = MetaPath2Vec(
             edges,
             embedding_dim=settings.size,

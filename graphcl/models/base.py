@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, HeteroData
 
+from graphcl.data.check import check
 from graphcl.training.learner import Learner
 
 
@@ -53,6 +54,8 @@ class Embedder(Learner):
 
     def __init__(self, data: Data | HeteroData, config: Any) -> None:
         super().__init__()
+        if isinstance(data, HeteroData):
+            check(data, "data")
         self.config = config
 
     @abstractmethod

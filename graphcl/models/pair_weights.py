@@ -20,8 +20,8 @@ class PairWeights(nn.Module):
     - Where the q of each unit lie close together, as those of unit rows do, tanh(p + q) is interpolated in q at
       Chebyshev nodes: one matrix product for all pairs and units (`interpolated`).
     - Else tanh(p + q) = 1 - 2 / (1 + e^2p e^2q): the exponentials are of rows, and one hidden unit after the other is
-      a product, a division and a sum. Pre-activations are held within what e^2p can bear (43 in float32, where tanh
-      has long been 1).
+      a product, a division and a sum. p and q, the latter centred, are each held within what exponentials can bear (21
+      in float32): only a unit whose rows lie more than twice as far apart says a pair weighs other than it should.
     """
 
     def __init__(self, embedding_size: int, hidden_size: int) -> None:
@@ -37,7 +37,7 @@ class PairWeights(nn.Module):
         if nodes <= MOST_NODES:
             score = interpolated(p, q, weight, centre, reach, nodes)
         else:
-            score = _SumOfTanh.apply(p, q, weight)
+            score = _SumOfTanh.apply(p + centre, q - centre, weight)
         return F.logsigmoid(score + self.out.bias)
 
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data, HeteroData
 
 from graphcl.data.hetero import scipy_features
+from graphcl.errors import InputError
 from graphcl.models.features import Features
 from graphcl.models.metapath_views import paths_of, target_of
 from graphcl.ops import SparseMatrix, normalize
@@ -13,7 +14,11 @@ from graphcl.views.pathsim import most_similar
 
 
 class PlainGraph(nn.Module):
-    """Features and an undirected graph with loops; the weights of its edges are 1."""
+    """Features and an undirected graph with loops; the weights of its edges are 1.
+
+    Raises:
+        InputError: a graph of one type of node names paths, edges to nodes that it does not have, or sparse features.
+    """
 
     def __init__(self, data: Data | HeteroData, metapaths: tuple[str, ...], n_neighbors: int) -> None:
         super().__init__()
@@ -24,6 +29,7 @@ class PlainGraph(nn.Module):
             self.features = Features(scipy_features(data, target), self.num_nodes)
         else:
             self.num_nodes = int(data.num_nodes or 0)
+            refuse_unfit(data, metapaths)
             edge_index = data.edge_index.long()  # the keys below would overflow int32
             self.features = Features(None if data.x is None else data.x.numpy(), self.num_nodes)
         edge_index = torch.cat([edge_index, edge_index.flip(0)], 1)
@@ -48,3 +54,17 @@ def joined_by(data: HeteroData, metapaths: tuple[str, ...], n_neighbors: int) ->
         kept = most_similar(path_counts(data, path), n_neighbors or None).tocoo()
         found.append(torch.stack([torch.from_numpy(kept.row).long(), torch.from_numpy(kept.col).long()]))
     return torch.cat(found, 1)
+
+
+def refuse_unfit(data: Data, metapaths: tuple[str, ...]) -> None:
+    """Raise `InputError` where a graph of one type of node cannot be read."""
+    if metapaths:
+        raise InputError(f"metapaths: {metapaths[0]!r} joins nodes of a HeteroData; a Data has one type and its edges")
+    if data.x is not None and data.x.layout != torch.strided:
+        raise InputError("data.x: must be a dense tensor [N, F]; call its to_dense(), or give a HeteroData")
+    edge_index = data.edge_index
+    if edge_index.numel() and not (int(edge_index.min()) >= 0 and int(edge_index.max()) < int(data.num_nodes or 0)):
+        raise InputError(
+            f"data.edge_index: names nodes {int(edge_index.min())}..{int(edge_index.max())}, but they are numbered "
+            f"0..{int(data.num_nodes or 0) - 1}"
+        )

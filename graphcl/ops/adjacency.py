@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from graphcl.errors import refuse_unknown_word
 from graphcl.ops.layout import degree
 from graphcl.ops.matrix import SparseMatrix
 from graphcl.ops.precision import full_precision
@@ -22,6 +23,7 @@ def normalize(
     by "both": $w_{ij} / \sqrt{d_i d_j}$ with the sums of rows $d_i$ and of columns $d_j$ (Kipf & Welling, ICLR 2017);
     by "row": $w_{ij} / d_i$. A node whose degree is zero sends and receives nothing: no infinity, no NaN.
     """
+    refuse_unknown_word("by", by, ("both", "row"))
     num_rows, num_cols = (num_nodes, num_nodes) if isinstance(num_nodes, int) else num_nodes
     row, col = edge_index
     weight = torch.ones(row.numel(), device=row.device) if weight is None else weight

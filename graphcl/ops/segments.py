@@ -3,10 +3,11 @@
 import importlib
 import importlib.util
 from functools import cache
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
+from graphcl.errors import refuse_unknown_word
 from graphcl.ops.layout import rows_of
 from graphcl.ops.precision import full_precision
 
@@ -21,6 +22,7 @@ def segment_reduce(values: Tensor, crow: Tensor, reduce: Reduction = "sum", *, b
     CUDA. Among equal extrema the gradient is shared (native) or goes to one (scatter).
     Half precision is computed in float32 and rounded once.
     """
+    refuse_unknown_word("reduce", reduce, get_args(Reduction))
     if (wide := full_precision(values)) is not values:
         return segment_reduce(wide, crow, reduce, backend=backend).to(values.dtype)
     if backend == "scatter" or (backend == "auto" and reduce in ("max", "min") and values.is_cuda and has_scatter()):

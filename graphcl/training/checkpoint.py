@@ -15,14 +15,21 @@ from graphcl.errors import InputError
 def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write `tensors` and the JSON-serialisable `state` to `path`, or leave what was there.
 
-    Tensors on the CPU are written from where they are: nothing of their size is allocated.
+    Tensors on the CPU are written from where they are: nothing of their size is allocated, but for those that share
+    memory (tied weights), which are written once for each name.
 
     Raises:
         InputError: the file cannot be written (no space, no permission).
     """
     from safetensors.torch import save_file
 
-    arrays = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    arrays: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        array = tensor.detach().cpu().contiguous()
+        memory = array.untyped_storage().data_ptr()
+        arrays[name] = array.clone() if memory in taken else array
+        taken.add(memory)
     with replacing(path) as scratch:
         save_file(arrays, scratch, metadata={"state": json.dumps(state)})
 

@@ -189,9 +189,11 @@ def run_epoch(
                 terms[name] += 1
             norm_sum += norm
             if learner.device.type == "cpu" or count % 50 == 0 or count + 1 == per_epoch:
-                refuse_non_finite(losses, norm, learner, state, count)
+                refuse_non_finite(losses, norm, learner, state, f"in epoch {state.epoch}, batch {count}")
         state.step += 1
         count += 1
+    # Where batches are looked at now and then, a sum still tells of every one.
+    refuse_non_finite(sums, norm_sum, learner, state, f"somewhere in epoch {state.epoch}")
     means = {name: float(total) / terms[name] for name, total in sums.items()}
     unknown = set(training.loss_schedules) - set(means)
     if unknown:
@@ -232,10 +234,9 @@ def judge(state: TrainingState, record: Mapping[str, Any], metrics: Mapping[str,
 
 
 def refuse_non_finite(
-    losses: Mapping[str, Tensor], norm: Tensor, learner: Learner, state: TrainingState, batch: int
+    losses: Mapping[str, Tensor], norm: Tensor, learner: Learner, state: TrainingState, where: str
 ) -> None:
     """Raise `NotFiniteError` where a loss term or the gradient is infinite or NaN."""
-    where = f"in epoch {state.epoch}, batch {batch}"
     for name, loss in losses.items():
         if not torch.isfinite(loss):
             raise NotFiniteError(
@@ -269,9 +270,10 @@ def autocast(device: torch.device, precision: str) -> Any:
 @contextmanager
 def strict(training: Training) -> Iterator[None]:
     """Deterministic algorithms where asked for; the process-wide switch is put back."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(training.deterministic or before)
+    before = torch.get_deterministic_debug_mode()
+    if training.deterministic:
+        torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.set_deterministic_debug_mode(before)

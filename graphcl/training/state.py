@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from graphcl.errors import InputError
 from graphcl.training import checkpoint
 from graphcl.training.learner import Learner
 
@@ -43,7 +44,7 @@ class TrainingState:
         scale_losses: bool,
     ) -> "TrainingState":
         """Before the first epoch. Seeds torch's global generators (dropout), the learner's and the sampler's."""
-        torch.manual_seed(seed)
+        seed_global(seed, learner.device)
         learner.generator.manual_seed(seed + 1)
         generator = torch.Generator().manual_seed(seed + 2)
         optimizers = {phase: optimizer_for(learner.learns(phase)) for phase in dict.fromkeys(learner.phases)}
@@ -135,7 +136,17 @@ class TrainingState:
         return states
 
     def restore_random(self, states: Mapping[str, Tensor]) -> None:
-        """Put every generator back to where `random` found it."""
+        """Put every generator back to where `random` found it.
+
+        Raises:
+            InputError: the states are of another kind of device.
+        """
+        saved, here = "cuda" if "cuda" in states else "cpu", self.learner.device.type
+        if saved != here:
+            raise InputError(
+                f"the checkpoint was saved on device {saved}, the training would go on on {here}, where draws are "
+                f"others; go on on {saved}, or begin anew"
+            )
         self.generator.set_state(states["sampler"])
         self.learner.generator.set_state(states["learner"])
         torch.set_rng_state(states["cpu"])
@@ -146,3 +157,11 @@ class TrainingState:
 def section(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     """The tensors whose names begin with `name/`, without that beginning."""
     return {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
+
+
+def seed_global(seed: int, device: torch.device) -> None:
+    """Seed torch's global generators of the CPU and of `device`; `torch.manual_seed` would reseed every other GPU."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)

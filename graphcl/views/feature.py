@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from graphcl.views.random import RandomView, check_ratio
+from graphcl.views.random import RandomView, check_ratio, features_of
 
 
 class FeatureMask(RandomView):
@@ -18,7 +18,8 @@ class FeatureMask(RandomView):
         """Mask the columns of every `x`."""
         for store in data.node_stores:
             if "x" in store:
-                store.x = store.x.masked_fill(self.choose(store.x.size(1), self.ratio, store.x.device), 0)
+                x = features_of(store, self)
+                store.x = x.masked_fill(self.choose(x.size(1), self.ratio, x.device), 0)
         return data
 
 
@@ -36,9 +37,10 @@ class FeatureShuffle(RandomView):
         """Permute rows of every `x`."""
         for store in data.node_stores:
             if "x" in store:
-                rows = self.choose(store.x.size(0), self.ratio, store.x.device).nonzero().flatten()
+                x = features_of(store, self)
+                rows = self.choose(x.size(0), self.ratio, x.device).nonzero().flatten()
                 order = torch.randperm(len(rows), generator=self.generator, device=self.generator.device)
-                source = torch.arange(store.x.size(0), device=store.x.device)
+                source = torch.arange(x.size(0), device=x.device)
                 source[rows] = rows[order.to(rows.device)]
-                store.x = store.x[source]
+                store.x = x[source]
         return data

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphcl.views.random import RandomView
+from graphcl.views.random import RandomView, features_of
 
 
 def signed_noise(x: Tensor, size: float, generator: torch.Generator) -> Tensor:
@@ -31,6 +31,6 @@ class SignedNoise(RandomView):
         for store in data.node_stores:
             if "x" in store:
                 # Drawn where the generator lives, as in all views of graphs.
-                noisy = signed_noise(store.x.to(self.generator.device), self.size, self.generator)
-                store.x = noisy.to(store.x.device)
+                x = features_of(store, self)
+                store.x = signed_noise(x.to(self.generator.device), self.size, self.generator).to(x.device)
         return data

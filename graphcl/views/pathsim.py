@@ -1,11 +1,13 @@
 """PathSim and the meta-path graphs that follow from it (Sun et al., VLDB 2011)."""
 
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags, eye
+
+from graphcl.errors import refuse_unknown_word
 
 SORT_BLOCK = 1 << 19
 """Entries handled at a time: four megabytes for each array about them."""
@@ -43,6 +45,7 @@ def most_similar(counts: csr_matrix, limit: int | None, ties: Ties = "spread") -
     Rows with fewer entries keep them all; the diagonal (score 1) competes like any other entry. Equal scores are
     ordered by `ties`.
     """
+    refuse_unknown_word("ties", ties, get_args(Ties))
     lengths = np.diff(counts.indptr)
     if limit is None or lengths.max(initial=0) <= limit:
         return counts

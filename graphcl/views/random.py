@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch_geometric.data import Data, HeteroData
+from torch_geometric.data.storage import NodeStorage
 from torch_geometric.transforms import BaseTransform
 
 from graphcl.errors import InputError
@@ -39,14 +40,15 @@ class RandomView(BaseTransform):
             raise InputError(f"{type(self).__name__}: there is no view to show again; draw one first")
         generators = generators_of(self)
         later = [generator.get_state() for generator in generators]
-        for generator, state in zip(generators, self._states, strict=True):
-            generator.set_state(state)
-        with torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(self._global)
-            view = super().__call__(data)
-        for generator, state in zip(generators, later, strict=True):
-            generator.set_state(state)
-        return view
+        try:
+            for generator, state in zip(generators, self._states, strict=True):
+                generator.set_state(state)
+            with torch.random.fork_rng(devices=[]):
+                torch.set_rng_state(self._global)
+                return super().__call__(data)
+        finally:
+            for generator, state in zip(generators, later, strict=True):
+                generator.set_state(state)
 
     def rand(self, *size: int, device: torch.device) -> Tensor:
         """Uniform numbers in [0, 1). They are drawn where the generator lives: the view is the same on any device."""
@@ -116,6 +118,14 @@ def check_graph(data: Any, view: BaseTransform, *, typed: bool = False) -> None:
         raise InputError(f"{name}: the graph has no edges to change; set its edge_index, empty if there is no edge")
     if isinstance(data, HeteroData) and any(store.num_nodes is None for store in data.node_stores):
         raise InputError(f"{name}: a type of node has neither features nor num_nodes; set its num_nodes")
+
+
+def features_of(store: NodeStorage, view: BaseTransform) -> Tensor:
+    """The dense features `x` of a type of node, or an error where they are sparse."""
+    x: Tensor = store.x
+    if x.layout != torch.strided:
+        raise InputError(f"{type(view).__name__}: changes dense features x; call their to_dense() first")
+    return x
 
 
 def check_ratio(name: str, ratio: float) -> float:

@@ -61,7 +61,7 @@ class LowRank(nn.Module):
 
 
 class LowRankEdges(RandomView):
-    """The likeliest edges of a low-rank graph: every node keeps as many neighbours as it had, the strongest.
+    """The likeliest edges of a low-rank graph: every node keeps as many neighbours as it had, the strongest; no loops.
 
     The graph is undirected; an edge that either end chose is in both directions, with its entry of the low-rank matrix
     as `edge_weight` (of one that is not quite symmetric, because of equal singular values, the symmetric part). Weights
@@ -89,7 +89,7 @@ class LowRankEdges(RandomView):
             low_rank = LowRank(matrix, self.rank, generator=self.generator)
             one, other = low_rank.left / 2, low_rank.right
             left, right = torch.cat([one, other / 2], 1), torch.cat([other, low_rank.left], 1)
-            pairs = strongest(left, right, degrees).sort(dim=0).values
+            pairs = strongest(left, right, degrees, loops=False).sort(dim=0).values
         else:
             low_rank = LowRank(bipartite_block(matrix, self.sides), self.rank, generator=self.generator)
             left, right = low_rank.left, low_rank.right
@@ -116,14 +116,20 @@ def bipartite_block(matrix: SparseMatrix, sides: int) -> SparseMatrix:
     return SparseMatrix.from_edges(pairs, matrix.value[upper], shape=(sides, matrix.num_rows - sides))
 
 
-def strongest(left: Tensor, right: Tensor, count: Tensor) -> Tensor:
-    """[2, E] row and column of the `count` [R] largest entries in each row of `left` [R, q] times `right` [C, q]^T."""
-    count = count.clamp(max=len(right))  # an edge that is listed twice counts twice
+def strongest(left: Tensor, right: Tensor, count: Tensor, *, loops: bool = True) -> Tensor:
+    """[2, E] row and column of the `count` [R] largest entries in each row of `left` [R, q] times `right` [C, q]^T.
+
+    Without `loops` row i never takes column i.
+    """
+    count = count.clamp(max=len(right) - (not loops))  # an edge that is listed twice counts twice
     found = []
     # Rows of like count go together: few of the entries that are sorted out are thrown away.
     for rows in count.argsort().split(_ROWS):
         wanted = count[rows].unsqueeze(1)
-        best = (left[rows] @ right.T).topk(int(wanted.max()), dim=1).indices
+        entries = left[rows] @ right.T
+        if not loops:
+            entries.scatter_(1, rows.unsqueeze(1), -torch.inf)
+        best = entries.topk(int(wanted.max()), dim=1).indices
         kept = torch.arange(best.size(1), device=best.device) < wanted
         found.append(torch.stack([rows.unsqueeze(1).expand_as(best)[kept], best[kept]]))
     return torch.cat(found, 1)

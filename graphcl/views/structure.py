@@ -80,7 +80,7 @@ class EdgeAdd(RandomView):
             raise InputError(f"EdgeAdd: sides is the number of nodes on the first side, {self.sides} of {num_nodes}")
         known = undirected_keys(edge_index, num_nodes).unique()
         wanted = round(self.ratio * len(known))
-        room = self._pairs(num_nodes) - int((known // num_nodes != known % num_nodes).sum())
+        room = self._pairs(num_nodes) - int(self._counts(known // num_nodes, known % num_nodes).sum())
         if wanted > room:
             raise InputError(f"{wanted} edges cannot be added: only {room} pairs of nodes are not joined yet")
         new = self._new_edges(num_nodes, known, wanted, crowded=room < len(known) + 2 * wanted)
@@ -115,6 +115,10 @@ class EdgeAdd(RandomView):
         if self.sides is None:
             return num_nodes * (num_nodes - 1) // 2
         return self.sides * (num_nodes - self.sides)
+
+    def _counts(self, low: Tensor, high: Tensor) -> Tensor:
+        """Which of these pairs, the smaller number first, are among those that may be joined."""
+        return low != high if self.sides is None else (low < self.sides) & (high >= self.sides)
 
     def _candidates(self, num_nodes: int, count: int, device: torch.device) -> Tensor:
         ends = self.rand(2, count, device=device).double()
@@ -183,7 +187,8 @@ def keep_edges(store: BaseStorage, kept: Tensor) -> None:
     # Asked before anything changes: PyG tells edge attributes by the length of `edge_index`.
     attributes = [key for key, value in store.items() if isinstance(value, Tensor) and store.is_edge_attr(key)]
     for key in attributes:
-        store[key] = store[key][:, kept] if key == "edge_index" else store[key][kept]
+        edges_along = store._parent().__cat_dim__(key, store[key], store)
+        store[key] = store[key].index_select(edges_along, kept.nonzero().flatten())
 
 
 def write_down_num_nodes(store: BaseStorage) -> None:

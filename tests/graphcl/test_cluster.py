@@ -120,3 +120,11 @@ def test_concentrations_by_hand():
     raw = torch.stack([raw[0], raw[1], raw.max()])
     raw = raw.clamp(torch.quantile(raw, 0.1), torch.quantile(raw, 0.9))
     torch.testing.assert_close(concentrations(spread, label, 3, temperature=0.3), 0.3 * raw / raw.mean())
+
+
+def test_misspelt_words_and_broken_starts_are_refused():
+    x, generator = torch.randn(6, 2), torch.Generator()
+    with pytest.raises(InputError, match="metric: 'cosine' is none of euclidean, inner"):
+        kmeans(x, 2, generator=generator, metric="cosine")
+    with pytest.raises(InputError, match="centroids of init contain NaN"):
+        kmeans(x, 2, generator=generator, init=torch.full((2, 2), float("nan")))

@@ -255,3 +255,10 @@ def test_a_gpu_gives_the_products_and_gradients_of_the_cpu(index):
         outcomes.append([out, *torch.autograd.grad(out.square().sum(), (x, value))])
     for ours, theirs in zip(*outcomes, strict=True):
         torch.testing.assert_close(theirs.cpu(), ours, rtol=1e-4, atol=1e-4)
+
+
+def test_misspelt_words_are_refused():
+    with pytest.raises(InputError, match="reduce: 'prod' is none of sum, mean, max, min"):
+        segment_reduce(torch.ones(2), torch.tensor([0, 2]), "prod")
+    with pytest.raises(InputError, match="by: 'col' is none of both, row"):
+        normalize(torch.tensor([[0], [1]]), 2, by="col")

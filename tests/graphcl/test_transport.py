@@ -39,3 +39,11 @@ def test_a_cloud_is_moved_onto_another():
 def test_equal_points_have_no_cost():
     same = torch.ones(3, 2)
     assert torch.equal(transported(same, same), same)
+
+
+def test_what_cannot_be_moved_is_refused():
+    points = torch.randn(3, 2)
+    with pytest.raises(InputError, match="regularization must be above 0"):
+        transported(points, points, regularization=0.0)
+    with pytest.raises(InputError, match="points of the target contain NaN"):
+        transported(points, points * float("nan"))

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from torch_geometric.data import HeteroData
 
 from graphcl.data.hetero import from_arrays, load_graph, row_normalized, scipy_features
-from graphcl.data.recipe import GraphRecipe
+from graphcl.data.recipe import GraphRecipe, neighbor_mean, read_pairs
 from graphcl.errors import InputError
 
 BINARY = sp.random(6, 9, 0.4, format="csr", random_state=1)
@@ -259,6 +260,26 @@ def test_positives_of_another_graph_are_refused(tmp_path: Path, indptr: list[int
         recipe(positives="pos.npz").load(tmp_path)
     with pytest.raises(InputError, match=r"positives: .*no archive"):
         recipe(positives="elsewhere.npz").load(tmp_path)
+
+
+def test_an_edge_that_is_listed_twice_is_one_neighbour() -> None:
+    data = HeteroData()
+    data["paper"].x, data["author"].num_nodes = torch.tensor([[1.0], [3.0]]), 1
+    data["paper", "to", "author"].edge_index = torch.tensor([[0, 0, 1], [0, 0, 0]])
+    assert float(neighbor_mean(data, "author", "paper")[0, 0]) == 2.0
+
+
+@pytest.mark.parametrize("content", ["cut", "array", "falling"])
+def test_damaged_positives_are_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "positives.npz"
+    np.savez(path, indptr=np.array([0, 2, 1, 3]), indices=np.array([0, 1, 2]))
+    if content == "cut":
+        path.write_bytes(path.read_bytes()[:-30])
+    elif content == "array":
+        with path.open("wb") as file:
+            np.save(file, np.arange(3))
+    with pytest.raises(InputError, match=r"graph\.positives: .*positives\.npz is no"):
+        read_pairs(path, 3)
 
 
 def test_names_are_refused_where_files_name_the_types(tmp_path: Path) -> None:

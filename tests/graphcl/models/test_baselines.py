@@ -140,3 +140,23 @@ def test_positives_of_the_data_stand_before_counted_ones() -> None:
     data["author"].positives = torch.arange(60).repeat(2, 1)
     assert torch.equal(HeCo(data, config).positive, data["author"].positives)
     assert not torch.equal(counted, data["author"].positives)
+
+
+@pytest.mark.parametrize("kind", [GRACE, DGI])
+def test_graphs_of_one_type_are_checked(kind: Any) -> None:
+    edges = torch.tensor([[0, 1], [1, 2]])
+    with pytest.raises(InputError, match="joins nodes of a HeteroData"):
+        kind(Data(x=torch.eye(3), edge_index=edges), kind.Config(metapaths=PATHS[:1]))
+    with pytest.raises(InputError, match=r"data\.x: must be a dense tensor"):
+        kind(Data(x=torch.eye(3).to_sparse_csr(), edge_index=edges), kind.Config())
+    with pytest.raises(InputError, match=r"names nodes 0\.\.9, but they are numbered 0\.\.2"):
+        kind(Data(x=torch.eye(3), edge_index=edges + torch.tensor([[0], [7]])), kind.Config())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_graphs_of_several_types_are_checked(name: str) -> None:
+    kind, config = MODELS[name]
+    data = world()
+    data["paper", "to", "author"].edge_index[1, 0] = 99
+    with pytest.raises(InputError, match="names 'author' node 99"):
+        kind(data, config)

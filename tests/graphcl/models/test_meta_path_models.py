@@ -254,6 +254,13 @@ def test_pair_weights_saturate_without_infinity() -> None:
     assert torch.isfinite(log_weight).all() and torch.isfinite(x.grad).all()
 
 
+def test_pair_weights_of_rows_far_from_the_origin() -> None:
+    torch.manual_seed(0)
+    net = PairWeights(2, 3)
+    x, y = torch.randn(4, 2), 9 * torch.randn(5, 2)
+    torch.testing.assert_close(net(x + 200, y - 200), net(x, y), atol=1e-4, rtol=1e-4)
+
+
 def test_take_rows_cuts_exactly_and_samples_without_bias() -> None:
     torch.manual_seed(0)
     dense = torch.rand(6, 30) * (torch.rand(6, 30) < 0.6)

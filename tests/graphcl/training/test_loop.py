@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from graphcl.errors import InputError
 from graphcl.schedules import Linear
-from graphcl.training import checkpoint
+from graphcl.training import checkpoint, loop
 from graphcl.training.learner import Learner
 from graphcl.training.loop import NotFiniteError, Training, fit, to_device
 from graphcl.training.state import BEST, LAST
@@ -165,6 +165,32 @@ def test_non_finite_names_its_cause(where, word):
         fit(learner, Training(epochs=2), seed=0)
 
 
+class Stumbling(Line):
+    """Breaks in its fourth batch alone."""
+
+    phases = ("all",)
+    calls = 0
+
+    def learns(self, phase):
+        return self.parameters()
+
+    def forward(self, batch, phase):
+        self.calls += 1
+        return {"error": self.slope.sum() * (float("nan") if self.calls == 4 else 1.0)}
+
+
+def test_a_batch_that_nobody_looked_at_is_not_finite_either(monkeypatch):
+    look = loop.refuse_non_finite
+
+    def as_on_a_gpu(losses, norm, learner, state, where):
+        if "batch" not in where or where.endswith("batch 0"):
+            look(losses, norm, learner, state, where)
+
+    monkeypatch.setattr(loop, "refuse_non_finite", as_on_a_gpu)
+    with pytest.raises(NotFiniteError, match="loss term 'error' is nan somewhere in epoch 0"):
+        fit(Stumbling(), Training(epochs=1, train_batch_size=8), seed=0)
+
+
 def test_clipping_bounds_the_step():
     learner = Line()
     fit(learner, Training(epochs=1, train_batch_size=40, optimizer="sgd", learning_rate=1.0, clip_norm=1e-3), seed=0)
@@ -206,6 +232,44 @@ def test_bf16_runs():
 def test_deterministic_switch_is_put_back():
     fit(Line(), Training(epochs=1, deterministic=True), seed=0)
     assert not torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        fit(Line(), Training(epochs=1), seed=0)
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_no_other_gpu_is_reseeded(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("all GPUs were seeded"))
+    fit(Line(), Training(epochs=1), seed=0)
+
+
+class Tied(Line):
+    """Has one parameter by two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.also_slope = self.slope
+
+
+def test_tied_weights_are_saved_and_go_on(tmp_path):
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    whole, cut = Tied(), Tied()
+    fit(whole, Training(epochs=4), seed=0, folder=tmp_path / "whole")
+    fit(cut, Training(epochs=2), seed=0, folder=tmp_path / "cut")
+    fit(cut, Training(epochs=4), seed=0, folder=tmp_path / "cut", resume=True)
+    assert same(weights(whole), weights(cut)) and cut.also_slope is cut.slope
+
+
+def test_a_checkpoint_of_another_device_is_refused(tmp_path):
+    learner = Line()
+    fit(learner, Training(epochs=1), seed=0, folder=tmp_path)
+    tensors, position = checkpoint.load(tmp_path / LAST)
+    checkpoint.save(tmp_path / LAST, tensors | {"random/cuda": torch.zeros(16, dtype=torch.uint8)}, position)
+    with pytest.raises(InputError, match="saved on device cuda, the training would go on on cpu"):
+        fit(learner, Training(epochs=2), seed=0, folder=tmp_path, resume=True)
 
 
 def test_foreign_and_damaged_checkpoints_are_named(tmp_path):

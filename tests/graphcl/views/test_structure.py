@@ -10,7 +10,8 @@ from torch_geometric.utils import degree
 
 from graphcl.errors import InputError
 from graphcl.views.diffusion import PersonalizedPageRank
-from graphcl.views.feature import FeatureShuffle
+from graphcl.views.feature import FeatureMask, FeatureShuffle
+from graphcl.views.noise import SignedNoise
 from graphcl.views.random import Compose, RandomChoice
 from graphcl.views.spectral import LowRankEdges
 from graphcl.views.structure import EdgeAdd, EdgeDrop, NodeDrop, RandomWalkSubgraph
@@ -251,3 +252,42 @@ def test_node_drop_needs_to_know_how_many_nodes_there_are():
     typed["user", "knows", "user"].edge_index = torch.tensor([[0], [1]])
     with pytest.raises(InputError, match="set its num_nodes"):
         NodeDrop(0.5)(typed)
+
+
+def test_labels_of_edges_go_with_their_edges():
+    data = graph()
+    data.edge_label_index, data.edge_label = data.edge_index.clone(), torch.ones(data.edge_index.size(1))
+    view = EdgeDrop(0.5, generator=new(0))(data)
+    assert torch.equal(view.edge_label_index, view.edge_index) and len(view.edge_label) == view.edge_index.size(1)
+
+
+def test_edges_within_a_side_take_no_room():
+    data = Data(edge_index=torch.tensor([[0, 1, 0, 2], [1, 0, 2, 0]]), num_nodes=4)
+    view = EdgeAdd(1.5, sides=2, generator=new(0))(data)
+    assert edge_set(view) - edge_set(data) == {(0, 3), (3, 0), (1, 2), (2, 1), (1, 3), (3, 1)}
+    with pytest.raises(InputError, match="only 3 pairs"):
+        EdgeAdd(2.0, sides=2)(data)
+
+
+def test_low_rank_edges_are_no_loops():
+    data = graph(count=60)
+    view = LowRankEdges(3, generator=new(0))(data)
+    assert bool((view.edge_index[0] != view.edge_index[1]).all())
+    complete = Data(edge_index=torch.tensor([[0, 0, 1, 1, 2, 2], [1, 2, 0, 2, 0, 1]]), num_nodes=3)
+    assert edge_set(LowRankEdges(1, generator=new(0))(complete)) == edge_set(complete)
+
+
+@pytest.mark.parametrize("view", [FeatureMask(0.5), FeatureShuffle(), SignedNoise(0.1)])
+def test_sparse_features_are_refused(view):
+    data = Data(x=torch.eye(3).to_sparse_csr(), edge_index=torch.tensor([[0], [1]]))
+    with pytest.raises(InputError, match="changes dense features x"):
+        view(data)
+
+
+def test_a_view_that_fails_once_more_leaves_its_generator():
+    view, twin = (EdgeDrop(0.5, generator=new(3)) for _ in range(2))
+    data = graph()
+    view(data), twin(data)
+    with pytest.raises(InputError):
+        view.again(Data(num_nodes=3))
+    assert edge_set(view(data)) == edge_set(twin(data))
