@@ -3,6 +3,8 @@
 import logging
 import math
 import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +24,7 @@ from benchmarks.run import run_table
 from benchmarks.summary import Summary
 from benchmarks.table import Board, Home
 from benchmarks.tuning import tune_table
-from benchmarks.verify import count, told
+from benchmarks.verify import Verdict, count, told
 from benchmarks.verify import verify as verdicts_on
 from graphcl.errors import InputError
 from graphcl.training.loop import NotFiniteError
@@ -118,13 +120,13 @@ def report(table: SomeTable = None, home: Place = HERE) -> None:
     """Write the report of a table, or of all: Markdown, CSV, LaTeX, and a page with plots; `speed` is one, too."""
     results = Home(home).root / "results"
     measured = table == SPEED or (table is None and any(results.glob("speed_*.json")))
-    written = write_speed_report(results) if measured else []
+    work: list[Callable[[], Iterable[object]]] = [partial(write_speed_report, results)] if measured else []
     if table == metapath_run.NAME or (table is None and metapath_run.load_rows(home)):
-        written += write_metapath_report(home)
-    for board in [] if table in (SPEED, metapath_run.NAME) else boards(table, home):
-        written += write_report(board)
-    for path in written:
-        say(str(path))
+        work.append(partial(write_metapath_report, home))
+    work += [
+        partial(write_report, board) for board in ([] if table in (SPEED, metapath_run.NAME) else boards(table, home))
+    ]
+    say_one_by_one(work)
 
 
 @app.command()
@@ -134,13 +136,38 @@ def verify(table: SomeTable = None, home: Place = HERE) -> None:
     The status is 0 whatever the verdicts are; it is 1 where records are damaged or of another split.
     """
     tables = [] if table == metapath_run.NAME else boards(table, home)
-    found = {board.name: list(verdicts_on(Summary.of(board))) for board in tables}
+    work: list[Callable[[], Iterable[object]]] = [partial(lines_on, board) for board in tables]
     if table == metapath_run.NAME or (table is None and metapath_run.load_rows(home)):
-        found[metapath_run.NAME] = list(metapath_verdicts(home))
-    for name, verdicts in found.items():
-        say(f"{name}: {count(verdicts)}")
-        for line in told(verdicts):
-            say(line)
+        work.append(lambda: lines(metapath_run.NAME, metapath_verdicts(home)))
+    say_one_by_one(work)
+
+
+def lines_on(board: Board) -> list[str]:
+    """What `verify` prints of a table of recommenders."""
+    return lines(board.name, verdicts_on(Summary.of(board)))
+
+
+def lines(name: str, verdicts: Iterable[Verdict]) -> list[str]:
+    """What `verify` prints of a table."""
+    found = list(verdicts)
+    return [f"{name}: {count(found)}", *told(found)]
+
+
+def say_one_by_one(work: Sequence[Callable[[], Iterable[object]]]) -> None:
+    """Say what each part makes, so that one damaged table does not silence the others.
+
+    Raises:
+        InputError: what was wrong, of all that could not be made.
+    """
+    problems = []
+    for make in work:
+        try:
+            for line in make():
+                say(str(line))
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(problems))
 
 
 @app.command()

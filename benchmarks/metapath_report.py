@@ -117,7 +117,7 @@ def verify(root: Path) -> Iterator[Verdict]:
 
 def judge(row: Row, records: Sequence[Record], name: str, theirs: float, bar: Bar) -> Verdict:
     """What we can say of one value."""
-    known = partial(Verdict, row.name, MEASURES[name], theirs, f"{bar.title}: {bar.source}")
+    known = partial(Verdict, row.name, MEASURES[name], theirs, f"{bar.title}: {bar.source}", word="theirs")
     if bar.not_comparable:
         return known("not comparable", bar.not_comparable)
     found = values_of(records, "last", name)
@@ -173,7 +173,7 @@ def overview(made: Made) -> Grid:
         (
             row.settings.title,
             *(measured(records, "last", name) if records else ABSENT for name in names),
-            f"{len(records)} of {row.settings.seeds}",
+            seeds_of(row, records),
         )
         for row, records in made
     ]
@@ -200,6 +200,7 @@ def parts(row: Row, records: Sequence[Record], bars: Mapping[str, Bar]) -> Itera
     if row.settings.note:
         yield row.settings.note
     lines: list[tuple[str, ...]] = []
+    short: set[tuple[int, int]] = set()
     seen: list[list[int]] = []
     for rule, words in WORDS.items():
         epochs = [int(record.rules[rule]["epoch"]) for record in records]
@@ -214,12 +215,19 @@ def parts(row: Row, records: Sequence[Record], bars: Mapping[str, Bar]) -> Itera
             continue
         lines.append((bar.title, *("" if value is None else f"{value:.2f}" for value in bar.values)))
         if records:
-            lines.append(("ours, last epoch, less that", *differences(records, bar)))
-    yield Grid(("", *MEASURES.values()), tuple(lines), f"{len(records)} of {row.settings.seeds} seeds")
+            found = gaps(records, bar)
+            short |= {(len(lines), column) for column, gap in enumerate(found, 1) if gap is not None and gap < -WITHIN}
+            lines.append(("ours, last epoch, less that", *("" if gap is None else f"{gap:+.2f}" for gap in found)))
+    yield Grid(("", *MEASURES.values()), tuple(lines), f"{seeds_of(row, records)} seeds", frozenset(short))
     for name in row.settings.bars:
         bar = bars[name]
         told = f"Not comparable: {bar.not_comparable}. {bar.listed()}." if bar.not_comparable else verdict(records, bar)
         yield f"- {bar.title}: {bar.source}. {told}"
+
+
+def seeds_of(row: Row, records: Sequence[Record]) -> str:
+    """How many of the seeds that a row should have were run."""
+    return f"{len(records)} of {row.settings.seeds}" if len(records) < row.settings.seeds else str(len(records))
 
 
 def values_of(records: Sequence[Record], rule: str, name: str) -> list[float]:
@@ -243,15 +251,6 @@ def gaps(records: Sequence[Record], bar: Bar) -> list[float | None]:
         None if theirs is None or not found else statistics.fmean(found) - theirs
         for found, theirs in zip(ours, bar.values, strict=True)
     ]
-
-
-def differences(records: Sequence[Record], bar: Bar) -> list[str]:
-    """The gaps in words; those of more than WITHIN points below stand out."""
-    cells = []
-    for gap in gaps(records, bar):
-        text = "" if gap is None else f"{gap:+.2f}"
-        cells.append(f"**{text}**" if gap is not None and gap < -WITHIN else text)
-    return cells
 
 
 def verdict(records: Sequence[Record], bar: Bar) -> str:

@@ -1,13 +1,13 @@
 """Run the `metapath` table: every row and seed that has no record yet, each in a process of its own."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from benchmarks.aside import set_aside
 from benchmarks.lock import locked
 from benchmarks.metapath import Row
 from benchmarks.metapath_record import fitting, path_of
-from benchmarks.process import last_line, run_module
+from benchmarks.process import Processes, in_parallel, last_line
 from graphcl.errors import InputError
 from recsys.config import suggest
 
@@ -37,10 +37,7 @@ def is_done(root: Path, row: Row, seed: int, say: Say) -> bool:
     try:
         fitting(row, path)
     except InputError as error:
-        folder = root / "runs" / NAME / "superseded"
-        folder.mkdir(parents=True, exist_ok=True)
-        kept = folder / f"{path.stem}.{sum(1 for _ in folder.glob(f'{path.stem}.*'))}.json"
-        path.rename(kept)
+        kept = set_aside([path], root / "runs" / NAME / "superseded")
         say(f"{error}\n  kept as {kept}")
         return False
     return True
@@ -63,19 +60,18 @@ def run(
         cells = [(row, seed) for seed in range(max(counts.values())) for row in rows if seed < counts[row.name]]
         missing = [(row, seed) for row, seed in cells if not is_done(root, row, seed, say)]
         say(f"{len(cells) - len(missing)} of {len(cells)} cells have their record")
-        with ThreadPoolExecutor(jobs) as pool:
-            codes = list(pool.map(lambda cell: start(root, *cell, device=device, lock=lock, say=say), missing))
+        codes = in_parallel(lambda cell, cells: start(root, *cell, device, lock, say, cells), missing, jobs)
     return [(row.name, seed) for (row, seed), code in zip(missing, codes, strict=True) if code]
 
 
-def start(root: Path, row: Row, seed: int, *, device: str, lock: int, say: Say) -> int:
+def start(root: Path, row: Row, seed: int, device: str, lock: int, say: Say, cells: Processes) -> int:
     """Run one cell in its own process, which holds the table's lock with us; returns its exit status."""
     config, out = root / "configs" / NAME / f"{row.name}.yaml", root / "results" / NAME
     log = root / "runs" / NAME / f"{row.name}-{seed}.log"
     arguments = ["benchmarks.metapath", str(config.resolve()), "--seeds", str(seed), "--device", device]
     arguments += ["--out", str(out.resolve()), "--work", str(log.parent.resolve())]
     say(f"{row.name}, seed {seed}: started")
-    code = run_module(arguments, log, lock)
+    code = cells.run(arguments, log, lock)
     if code:
         say(f"{row.name}, seed {seed}: failed with status {code}: {last_line(log)} ({log})")
         return code

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import math
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,10 +14,13 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
+from benchmarks.aside import set_aside
 from benchmarks.table import Board
 from graphcl.errors import InputError
 from graphcl.training.checkpoint import write_atomically
 from recsys.config import ConfigError, build, dump
+from recsys.evaluation.metrics import parse
+from recsys.evaluation.slices import QUARTERS, THIRDS
 from recsys.experiment import Experiment
 
 log = logging.getLogger(__name__)
@@ -25,6 +29,10 @@ T = TypeVar("T")
 MEND = "restore it, or delete it and run the cell again"
 TOLERANCE = 1e-5
 """A mean and its values per user, which are kept in float32, agree to this."""
+
+
+class DamagedError(InputError):
+    """A file is no whole record."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +90,17 @@ def path_of(board: Board, row: str, seed: int) -> Path:
     return board.home.results(board.name) / f"{row}-{seed}.json"
 
 
+def aside(board: Board) -> Path:
+    """Where records go that do not fit the table any more."""
+    return board.home.runs(board.name) / "superseded"
+
+
 def write(board: Board, record: Record, per_user: Mapping[str, pd.DataFrame]) -> Path:
-    """Write the values per user, then the record: where there is a record, it is whole."""
+    """Write the values per user, then the record: where there is a record, it is whole. An older one is set aside."""
     path = path_of(board, record.row, record.seed)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        set_aside([path, path.with_suffix(".npz")], aside(board))
     arrays = {"user": next(iter(per_user.values())).index.to_numpy(np.int32)}
     for rule, frame in per_user.items():
         arrays |= {f"{rule}/{name}": frame[name].to_numpy(np.float32) for name in frame.columns}
@@ -100,7 +115,7 @@ def read(path: Path) -> Record:
     """The record in a file.
 
     Raises:
-        InputError: it is not a whole record.
+        DamagedError: it is not a whole record.
     """
     return read_as(Record, path)
 
@@ -109,26 +124,38 @@ def read_as(kind: type[T], path: Path) -> T:
     """What a file holds, as a record of that kind.
 
     Raises:
-        InputError: it is not a whole one.
+        DamagedError: it is not a whole one.
     """
     try:
         tree = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is no readable record ({error}); {MEND}") from error
+        raise DamagedError(f"{path}: is no readable record ({error}); {MEND}") from error
     try:
         record: T = build(kind, tree, path.name)
     except ConfigError as error:
-        raise InputError(f"{path}: is a damaged record ({str(error).splitlines()[0]}); {MEND}") from error
+        raise DamagedError(f"{path}: is a damaged record ({str(error).splitlines()[0]}); {MEND}") from error
     return record
 
 
-def check(board: Board, record: Record, path: Path) -> Iterator[str]:
-    """What makes a record unfit to stand in the table as it is now defined."""
+def refuse_other_split(board: Board, record: Record, path: Path) -> None:
+    """Raise `InputError` where a record is not of the table's data."""
+    if board.table.digest is not None and record.split != board.table.digest:
+        raise InputError(
+            f"{path}: was made on the split {record.split}, the table is on {board.table.digest}; remove the record, "
+            f"or mend the table's digest"
+        )
+
+
+def check(board: Board, record: Record, path: Path, *, needs_users: bool = False) -> Iterator[str]:
+    """What makes a record unfit to stand in the table as it is now defined; whether without its values per user."""
+    try:
+        refuse_other_split(board, record, path)
+    except InputError as error:
+        yield str(error)
+        return
     expected = f"{record.row}-{record.seed}"
     if (record.table, path.stem) != (board.name, expected):
         yield f"{path}: is the record of {record.table}/{expected}, not of {board.name}/{path.stem}; put it back"
-    elif board.table.digest is not None and record.split != board.table.digest:
-        yield f"{path}: was made on the split {record.split}, the table is on {board.table.digest}; remove the record"
     elif record.row not in board.table.trained:
         yield f"{path}: its row {record.row!r} is not in the table any more; remove the record"
     elif not same_configuration(board, record):
@@ -137,13 +164,12 @@ def check(board: Board, record: Record, path: Path) -> Iterator[str]:
     elif missing := set(board.table.masking) - set(record.test):
         yield f"{path}: lacks the masking rule {', '.join(sorted(missing))}; delete it and run the cell again"
     else:
-        yield from incomplete(board, record, path)
+        yield from incomplete(board, record, path, needs_users=needs_users)
 
 
-def incomplete(board: Board, record: Record, path: Path) -> Iterator[str]:
+def incomplete(board: Board, record: Record, path: Path, *, needs_users: bool) -> Iterator[str]:
     """What a record lacks, or says otherwise than the values per user beside it."""
-    if not {"machine", "packages", "python"} <= set(record.environment):
-        yield f"{path}: does not say where it was made (environment); {MEND}"
+    yield from (f"{path}: {problem}; {MEND}" for problem in damages(board, record))
     for rule in board.table.masking:
         if missing := set(board.table.metrics) - set(record.test[rule]):
             yield f"{path}: lacks {', '.join(sorted(missing))} by the masking rule {rule}; {MEND}"
@@ -155,12 +181,44 @@ def incomplete(board: Board, record: Record, path: Path) -> Iterator[str]:
             except InputError as error:
                 yield str(error)
                 return
-            if values is not None and abs(float(values.mean()) - record.test[rule][metric]) > TOLERANCE:
+            if not math.isfinite(record.test[rule][metric]):
+                yield f"{path}: {metric} ({rule}) is {record.test[rule][metric]}; {MEND}"
+                return
+            if values is None and needs_users:
+                yield f"{path}: the values of its users, {path.with_suffix('.npz').name}, are not here; {MEND}"
+                return
+            if values is not None and len(values) != record.users:
+                yield f"{path}: says {record.users} users, {path.with_suffix('.npz').name} has {len(values)}; {MEND}"
+                return
+            if values is not None and not abs(float(values.mean()) - record.test[rule][metric]) <= TOLERANCE:
                 yield (
                     f"{path}: says {metric} {record.test[rule][metric]:.4f} ({rule}), the users in "
                     f"{path.with_suffix('.npz').name} have {float(values.mean()):.4f}; {MEND}"
                 )
                 return
+
+
+def damages(board: Board, record: Record) -> Iterator[str]:
+    """Nested parts of a record that are not what reports read."""
+    machine = record.environment.get("machine")
+    if not {"packages", "python"} <= set(record.environment) or not has(machine, "system", "cores", "threads", "gpu"):
+        yield "does not say where it was made (environment)"
+    if not has(record.outcome, "best_epoch", "last_epoch"):
+        yield "does not say which epoch was best, and which last (outcome)"
+    if not all(has(epoch, "epoch") for epoch in record.curve):
+        yield "has epochs without a number (curve)"
+    monitor = board.table.monitor
+    wanted: dict[str, tuple[str, ...]] = dict.fromkeys(QUARTERS, ("users", "fewest", "most", monitor))
+    wanted |= dict.fromkeys(THIRDS, ("items", "truth", f"shown@{parse(monitor)[1]}"))
+    for rule, slices in record.slices.items():
+        for name in slices.keys() & wanted.keys():
+            if not has(slices[name], *wanted[name]):
+                yield f"lacks one of {', '.join(wanted[name])} of the slice {name} ({rule})"
+
+
+def has(part: Any, *keys: str) -> bool:
+    """Whether a part of a record is a mapping with these keys."""
+    return isinstance(part, Mapping) and set(keys) <= set(part)
 
 
 def same_configuration(board: Board, record: Record) -> bool:

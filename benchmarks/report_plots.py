@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.summary import Summary
@@ -82,12 +83,13 @@ class Plots:
         """The monitored metric on test against the time of training, up and left is better."""
         drawing, axes = canvas(8.6, 3.9)
         for row in self.rows:
-            value = self.summary.value(row, self.rule, self.monitor)
-            assert value is not None
-            seconds = self.summary.mean(
-                row, lambda r: r.spent.wall_seconds if self.summary.on_gpu else r.spent.cpu_seconds
-            )
-            axes.plot(max(seconds, 0.1), value.mean, linestyle="none", markersize=8, **self.style(row))
+            style = self.style(row)
+            for machine, found in self.summary.by_machine(row).items():
+                seconds = mean(r.spent.wall_seconds if self.summary.on_gpu else r.spent.cpu_seconds for r in found)
+                value = mean(record.test[self.rule][self.monitor] for record in found)
+                filled = "full" if machine == "CPU" else "none"
+                axes.plot(max(seconds, 0.1), value, linestyle="none", markersize=8, fillstyle=filled, **style)
+                style.pop("label", None)
         logarithmic(axes)
         clock = "wall" if self.summary.on_gpu else "CPU"
         axes.set(xlabel=f"{clock} seconds of a training, with its evaluations", ylabel=f"{self.monitor} on test")

@@ -95,20 +95,45 @@ class Sections:
                 f"{c.effect:+.3f}",
                 significant(c.p),
                 significant(c.p_holm),
-                finding(c),
+                self.seeds(row),
+                self.finding(row, best, rule, c),
             )
             for row, c in found.items()
         )
-        header = ("", f"{table.monitor}, difference", f"{table.confidence:.0%} interval", "d", "p", "p, Holm", "")
+        header = (
+            "",
+            f"{table.monitor}, difference",
+            f"{table.confidence:.0%} interval",
+            "d",
+            "p",
+            "p, Holm",
+            "seeds",
+            "",
+        )
         caption = (
             f"Against {self.summary.title(best)}, the baseline of highest {table.monitor} on test: differences of each "
             f"user's mean over seeds. Interval: bootstrap over users; d: Cohen's, of paired differences; p: paired "
-            f"t-test; Holm: corrected for the {len(found)} comparisons. Better or worse: corrected p below {LEVEL}."
+            f"t-test; Holm: corrected for the {len(found)} comparisons. All this is of users and knows nothing of how "
+            f"far one training lies from the next: better or worse means a corrected p below {LEVEL} and every seed of "
+            f"the one above every seed of the other; a row with seeds still to run is not judged."
         )
-        yield Grid(header, rows, caption, text=frozenset({0, 6}))
+        yield Grid(header, rows, caption, text=frozenset({0, 7}))
         if missing := self.summary.not_compared(rule):
             names = ", ".join(map(self.summary.title, missing))
             yield f"Not compared, because the values of their users are not here or are of other users: {names}."
+
+    def finding(self, row: str, best: str, rule: Masking, comparison: Comparison) -> str:
+        """What a comparison says in a word."""
+        for name in (row, best):
+            if len(self.summary.seeds(name)) < len(self.summary.board.seeds(name, self.summary.board.table.seeds)):
+                return "not judged: seeds to run"
+        if not comparison.p_holm < LEVEL:
+            return "no difference shown"
+        ours, theirs = (self.summary.value(name, rule, self.summary.board.table.monitor) for name in (row, best))
+        assert ours is not None and theirs is not None
+        if min(ours.seeds) <= max(theirs.seeds) and min(theirs.seeds) <= max(ours.seeds):
+            return "no difference shown: seeds overlap"
+        return "better" if comparison.difference > 0 else "worse"
 
     def published(self) -> Section:
         """Published values: beside ours where they may be, else why not."""
@@ -155,7 +180,11 @@ class Sections:
             return Section("", [])
         plots = Plots(self.summary, self.summary.board.table.masking[0])
         curves = plots.curves()
-        parts: list[Part] = [Figure(plots.costs(), "Up and to the left is better; one point a row, mean over seeds.")]
+        caption = (
+            "Up and to the left is better; one point for each row and kind of machine, mean over its seeds. "
+            "Hollow: trained on a GPU, which can be compared with other hollow points alone."
+        )
+        parts: list[Part] = [Figure(plots.costs(), caption)]
         if curves:
             caption = "Mean over the seeds that were still training; closed forms have no curve."
             parts.insert(0, Figure(curves, caption))
@@ -188,18 +217,17 @@ class Sections:
 
     def costs(self) -> Section:
         """What each row takes."""
-        costs = {row: self.summary.cost(row) for row in self.summary.rows}
-        header = next((list(cost) for cost in costs.values() if cost), None)
+        costs = [(row, cost) for row in self.summary.rows for cost in list(self.summary.costs(row)) or [{}]]
+        header = next((list(cost) for _, cost in costs if cost), None)
         if header is None:
             return Section("", [])
-        rows = tuple(
-            (self.summary.title(row), *(cost.get(name, ABSENT) for name in header)) for row, cost in costs.items()
-        )
+        rows = tuple((self.summary.title(row), *(cost.get(name, ABSENT) for name in header)) for row, cost in costs)
         caption = (
-            "Mean over seeds of a whole cell: data, training, validation, test. Peak memory: the largest of them; kJ: "
-            "of the processor, whatever else ran; trials: of this table's search, 0 where the row is as written."
+            "Mean over the seeds on one kind of machine, of a whole cell: data, training, validation, test. Peak "
+            "memory: the largest of them; kJ: of the processor, whatever else ran; trials: of this table's search "
+            "that gave a value, 0 where the row is as written."
         )
-        return Section("Costs", [Grid(("", *header), rows, caption, text=frozenset({0, len(header)}))])
+        return Section("Costs", [Grid(("", *header), rows, caption, text=frozenset({0, 1, len(header)}))])
 
     def configurations(self) -> Section:
         """What differs from the defaults in each row, and where it is from."""
@@ -209,7 +237,10 @@ class Sections:
             tree, found = board.tree(row), board.found(row)
             shared = board.table.training if board.draws(row) else tree["training"]
             keys = tree["model"] | {key: value for key, value in tree["training"].items() if shared.get(key) != value}
-            source = f"trial {found.best} of {found.trials}, {found.value:.4f} on validation" if found else "as written"
+            source = f"after {line.by_hand} trainings by hand" if line.by_hand else "as written"
+            if found:
+                failed = f" ({found.failed} failed)" if found.failed else ""
+                source = f"trial {found.best} of {found.trials}{failed}, {found.value:.4f} on validation"
             if line.variant_of:
                 source = f"as {self.summary.title(line.variant_of)}"
             rows.append((self.summary.title(row), inline(keys), source, line.note))
@@ -227,26 +258,27 @@ class Sections:
         chosen = f"highest {table.monitor} on validation" if table.selection == "valid" else "lowest training loss"
         facts["epoch"] = f"the one of {chosen}; the test part is looked at once, at the end"
         search = table.search
+        made = sorted(found.trials for row in self.summary.rows if (found := self.summary.board.found(row)))
         facts["search"] = (
-            f"{search.trials} trials a row on validation, up to {search.epochs} epochs, patience {search.patience}: "
-            f"{inline(search.space)}"
-            if search.trials and any(map(self.summary.board.found, self.summary.rows))
+            f"{' to '.join(map(str, dict.fromkeys((made[0], made[-1]))))} trials a row on validation, up to "
+            f"{search.epochs} epochs, patience {search.patience}: {inline(search.space)}"
+            if made
             else "none was made; rows stand as written"
         )
+        own = [
+            f"{self.summary.title(row)}: {inline(line.search)}"
+            for row, line in self.summary.rows.items()
+            if line.search
+        ]
+        if made and own:
+            facts["search of single rows"] = "; ".join(own)
         facts["tolerance"] = f"{table.tolerance:.0%} of a published value"
         facts["cost of the table"] = table.cost or "not estimated"
-        commits = dict.fromkeys(record.commit for record in self.summary.records.values())
+        commits = dict.fromkeys(name for r in self.summary.records.values() for name in r.commit.split(", "))
         facts["commits"] = ", ".join(commits) or "none"
         for number, (machine, cells) in enumerate(self.summary.hardware().items(), 1):
             facts[f"machine {number}"] = f"{machine} ({cells} cells)"
         return Section("Protocol", [Grid(("", ""), tuple(facts.items()), text=frozenset({0, 1}))])
-
-
-def finding(comparison: Comparison) -> str:
-    """What a comparison says in a word."""
-    if not comparison.p_holm < LEVEL:
-        return "no difference shown"
-    return "better" if comparison.difference > 0 else "worse"
 
 
 def inline(tree: Any) -> str:

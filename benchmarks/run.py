@@ -1,14 +1,11 @@
 """Run a table: every cell that has no record yet, each in a process of its own."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from benchmarks import record as records
 from benchmarks.lock import locked
-from benchmarks.process import last_line, run_module
+from benchmarks.process import Processes, in_parallel, last_line
 from benchmarks.table import Board
-from graphcl.errors import InputError
 
 Cell = tuple[str, int]
 Say = Callable[[str], None]
@@ -19,48 +16,37 @@ def run_table(
 ) -> list[Cell]:
     """Run what is missing, all rows with the first seed before any with the second; returns the cells that failed.
 
-    A record that does not fit the table any more is moved to the table's run folder, not lost.
+    A record that does not fit the table any more is moved to the table's run folder once its new one is made.
 
     Raises:
-        InputError: another runner is at this table, or a row is unknown.
+        InputError: another runner is at this table, a row is unknown, or a record is of another split.
     """
     chosen = board.choose(rows)
     with locked(board.home.runs(board.name) / ".lock", f"table {board.name}") as lock:
         wanted = [(row, seed) for seed in range(seeds) for row in chosen if seed in board.seeds(row, seeds)]
         missing = [cell for cell in wanted if not is_done(board, *cell, say)]
         say(f"{len(wanted) - len(missing)} of {len(wanted)} cells have their record")
-        with ThreadPoolExecutor(jobs) as pool:
-            codes = list(pool.map(lambda cell: start(board, cell, device, lock, say), missing))
+        codes = in_parallel(lambda cell, cells: start(board, cell, device, lock, say, cells), missing, jobs)
     return [cell for cell, code in zip(missing, codes, strict=True) if code]
 
 
 def is_done(board: Board, row: str, seed: int, say: Say) -> bool:
-    """Whether a cell has a record that fits; one that does not is moved away."""
+    """Whether a cell has a record that fits; the cell that makes a new one moves one that does not."""
     path = records.path_of(board, row, seed)
     if not path.exists():
         return False
     try:
-        problems = list(records.check(board, records.read(path), path))
-    except InputError as error:
+        record = records.read(path)
+        records.refuse_other_split(board, record, path)
+        problems = list(records.check(board, record, path, needs_users=True))
+    except records.DamagedError as error:
         problems = [str(error)]
     if problems:
-        kept = superseded(board, path)
-        say(f"{problems[0]}\n  kept as {kept}")
+        say(f"{problems[0]}\n  it is made again; this one will be kept in {records.aside(board)}")
     return not problems
 
 
-def superseded(board: Board, path: Path) -> Path:
-    """Move a record out of the table; nothing is overwritten."""
-    folder = board.home.runs(board.name) / "superseded"
-    folder.mkdir(parents=True, exist_ok=True)
-    number = sum(1 for _ in folder.glob(f"{path.stem}.*.json"))
-    for suffix in (".npz", ".json"):
-        if path.with_suffix(suffix).exists():
-            path.with_suffix(suffix).rename(folder / f"{path.stem}.{number}{suffix}")
-    return folder / f"{path.stem}.{number}.json"
-
-
-def start(board: Board, cell: Cell, device: str, lock: int, say: Say) -> int:
+def start(board: Board, cell: Cell, device: str, lock: int, say: Say, cells: Processes) -> int:
     """Run one cell in its own process, which holds the table's lock with us; returns its exit status."""
     row, seed = cell
     folder = board.home.runs(board.name) / f"{row}-{seed}"
@@ -69,7 +55,7 @@ def start(board: Board, cell: Cell, device: str, lock: int, say: Say) -> int:
     arguments = ["benchmarks", "cell", board.name, row, str(seed)]
     arguments += ["--device", device, "--home", str(board.home.root)]
     say(f"{row}, seed {seed}: started")
-    code = run_module(arguments, log, lock)
+    code = cells.run(arguments, log, lock)
     if code:
         say(f"{row}, seed {seed}: failed with status {code}: {last_line(log)} ({log})")
     else:

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import mean, stdev
@@ -125,13 +125,15 @@ class Summary:
         return [row for row in self.rows if self.seeds(row) and row not in compared]
 
     def trials(self, row: str) -> str:
-        """How many hyper-parameter trials a row had; a dash where there is nothing to search."""
+        """How many hyper-parameter trials of a row gave a value; a dash where there is nothing to search."""
         found = self.board.found(row)
         if found is not None:
-            return str(found.trials)
+            return f"{found.trials - found.failed} of {found.trials}" if found.failed else str(found.trials)
         if self.rows[row].variant_of:
             return "—"
         space = space_of(self.rows[row].search or self.board.table.search.space)
+        if by_hand := self.rows[row].by_hand:
+            return f"{by_hand} by hand"
         return "0" if searchable(space, self.board.experiment(row, 0)) else "—"
 
     def not_run(self) -> Iterator[str]:
@@ -156,34 +158,37 @@ class Summary:
                     found[epoch["epoch"]].append(value)
         return [(epoch, mean(values)) for epoch, values in sorted(found.items())]
 
-    def mean(self, row: str, pick: Callable[[Record], float]) -> float:
-        """A number of the records of a row, mean over the seeds."""
-        return mean(pick(record) for record in self.seeds(row))
+    def by_machine(self, row: str) -> dict[str, list[Record]]:
+        """The records of a row by what trained them, a GPU or "CPU": costs of one say nothing of the other."""
+        found: dict[str, list[Record]] = defaultdict(list)
+        for record in self.seeds(row):
+            found[record.environment["machine"]["gpu"] or "CPU"].append(record)
+        return dict(sorted(found.items()))
 
     @property
     def on_gpu(self) -> bool:
         """Whether a record was made with a GPU, so that CPU seconds say little."""
         return any(record.environment["machine"]["gpu"] for record in self.records.values())
 
-    def cost(self, row: str) -> dict[str, str]:
-        """What a row takes, mean over its seeds."""
-        found = self.seeds(row)
-        if not found:
-            return {}
-        joules = [record.spent.energy_joules for record in found]
-        gpu = [record.spent.gpu_memory_mib for record in found]
-        return {
-            "parameters": f"{found[0].parameters:,}",
-            "best epoch": f"{self.mean(row, lambda r: r.outcome['best_epoch']):.0f}",
-            "epochs": f"{self.mean(row, lambda r: r.outcome['last_epoch'] + 1):.0f}",
-            "wall s": f"{self.mean(row, lambda r: r.spent.wall_seconds):,.0f}",
-            "CPU s": f"{self.mean(row, lambda r: r.spent.cpu_seconds):,.0f}",
-            "peak MiB": f"{max(r.spent.peak_memory_mib for r in found):,.0f}",
-            "GPU MiB": "—" if None in gpu else f"{max(value for value in gpu if value is not None):,.0f}",
-            "kJ": "unknown" if None in joules else f"{mean(value for value in joules if value is not None) / 1e3:.1f}",
-            "trials": self.trials(row),
-            "commit": ", ".join(dict.fromkeys(name for r in found for name in short(r.commit))),
-        }
+    def costs(self, row: str) -> Iterator[dict[str, str]]:
+        """What a row takes on each kind of machine that trained it, mean over its seeds there."""
+        for machine, found in self.by_machine(row).items():
+            joules = [value for record in found if (value := record.spent.energy_joules) is not None]
+            gpu = [value for record in found if (value := record.spent.gpu_memory_mib) is not None]
+            yield {
+                "trained on": machine,
+                "seeds": str(len(found)),
+                "parameters": f"{found[0].parameters:,}",
+                "best epoch": f"{mean(r.outcome['best_epoch'] for r in found):.0f}",
+                "epochs": f"{mean(r.outcome['last_epoch'] + 1 for r in found):.0f}",
+                "wall s": f"{mean(r.spent.wall_seconds for r in found):,.0f}",
+                "CPU s": f"{mean(r.spent.cpu_seconds for r in found):,.0f}",
+                "peak MiB": f"{max(r.spent.peak_memory_mib for r in found):,.0f}",
+                "GPU MiB": f"{max(gpu):,.0f}" if gpu else "—",
+                "kJ": f"{mean(joules) / 1e3:.1f}" if joules else "unknown",
+                "trials": self.trials(row),
+                "commit": ", ".join(dict.fromkeys(name for r in found for name in short(r.commit))),
+            }
 
     def hardware(self) -> dict[str, int]:
         """The machines and versions that made the records -> how many each."""

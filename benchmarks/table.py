@@ -72,6 +72,8 @@ class Row:
     variant_of: str | None = None
     """For an ablation, the row whose model and training it has, with all that its search has found. `model` and
     `training` are laid over them, and nothing is searched for it."""
+    by_hand: Whole = 0
+    """Trainings that somebody looked at on validation before the row was written down."""
     baseline: bool = False
     """Whether it learns without contrast; the best of these is what the others are tested against."""
     note: str = ""

@@ -8,6 +8,7 @@ from shutil import copyfile
 
 import yaml
 
+from benchmarks.aside import set_aside
 from benchmarks.lock import locked
 from benchmarks.table import Board
 from graphcl.errors import InputError
@@ -77,6 +78,5 @@ def tune_table(
 def set_aside_another(folder: Path, experiment: Experiment, space: Space) -> Path:
     """`folder`, after the search of an earlier definition of the row, if it holds one, has been moved beside it."""
     if is_another(folder, experiment, space):
-        number = sum(1 for _ in folder.parent.glob(f"{folder.name}.*"))
-        folder.rename(folder.with_name(f"{folder.name}.{number}"))
+        set_aside([folder], folder.parent)
     return folder

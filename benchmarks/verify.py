@@ -24,6 +24,8 @@ class Verdict:
     reason: str
     ours: Value | None = None
     """Only where it may stand beside the published value."""
+    word: str = "published"
+    """What the other value is called."""
 
 
 def verify(summary: Summary) -> Iterator[Verdict]:
@@ -38,6 +40,9 @@ def verify(summary: Summary) -> Iterator[Verdict]:
         ours = summary.value(row, block.masking, metric)
         if ours is None:
             yield Verdict(row, metric, published, block.source, "not run", "no record of this row")
+            continue
+        if block.selection == "last" and (reason := earlier(summary, row)):
+            yield Verdict(row, metric, published, block.source, "not comparable", reason)
             continue
         share = (ours.mean - published) / published if published else math.copysign(math.inf, ours.mean)
         share = 0.0 if ours.mean == published else share
@@ -77,9 +82,18 @@ def other_epoch(table: Table, block: Published) -> str:
         return "the source does not say how the epoch was chosen"
     if block.selection == "test":
         return "epoch chosen on test"
-    # Where the training loss chooses, all passes were made, as in a source that reports its last epoch.
+    # Where the training loss chooses, all passes were made; `earlier` asks whether the last was the one it chose.
     if block.selection != ("valid" if table.selection == "valid" else "last"):
         return f"other epoch: {'the last' if block.selection == 'last' else 'chosen on validation'}"
+    return ""
+
+
+def earlier(summary: Summary, row: str) -> str:
+    """Whether the training loss chose another epoch than the last in one of our runs, in words."""
+    for record in summary.seeds(row):
+        best, last = record.outcome["best_epoch"], record.outcome["last_epoch"]
+        if best != last:
+            return f"other epoch: the last; ours is {best} of 0 to {last}, that of the lowest training loss"
     return ""
 
 
@@ -92,7 +106,7 @@ def told(verdicts: Sequence[Verdict]) -> Iterator[str]:
         for v in of_source:
             if v.ours is not None:
                 name = f"{v.row:<{row_width}}  {v.metric:<{metric_width}}"
-                yield f"    {v.status:<14}  {name}  {v.ours}, published {v.published:.4f} ({v.reason})"
+                yield f"    {v.status:<14}  {name}  {v.ours}, {v.word} {v.published:.4f} ({v.reason})"
         apart = [verdict for verdict in of_source if verdict.ours is None]
         for (status, reason), alike in grouped(apart, lambda verdict: (verdict.status, verdict.reason)):
             rows = ", ".join(dict.fromkeys(verdict.row for verdict in alike))
@@ -109,7 +123,8 @@ def grouped(verdicts: Iterable[Verdict], key: Callable[[Verdict], Key]) -> Itera
 
 
 def count(verdicts: list[Verdict]) -> str:
-    """How many of each, in words."""
+    """How many of each, in words; a value that two sources print counts once."""
+    verdicts = list({(v.row, v.metric, v.published, v.status): v for v in verdicts}.values())
     order: tuple[Status, ...] = ("reproduced", "above", "below", "not comparable", "not run")
     numbers = {status: sum(verdict.status == status for verdict in verdicts) for status in order}
     return ", ".join(f"{number} {status}" for status, number in numbers.items() if number) or "no published values"

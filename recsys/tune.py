@@ -44,6 +44,8 @@ class Found:
     """Wall seconds of all trials."""
     epochs: int
     """Passes per trial, at most."""
+    failed: int = 0
+    """How many trials ended without a value."""
     model: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
 
@@ -211,5 +213,6 @@ def summary(done: list[dict[str, Any]], experiment: Experiment) -> Found:
         value=best["value"],
         seconds=round(sum(trial["seconds"] for trial in done), 1),
         epochs=experiment.training.epochs,
+        failed=sum(trial["value"] is None for trial in done),
         **blocks,
     )

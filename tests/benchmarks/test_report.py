@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,7 +14,7 @@ from benchmarks.report_document import Grid, latex, markdown_grid, page
 from benchmarks.report_sections import Sections
 from benchmarks.summary import Summary
 from benchmarks.table import Board, Home
-from benchmarks.verify import verify
+from benchmarks.verify import count, verify
 from graphcl.errors import InputError
 from recsys.evaluation.slices import QUARTERS, THIRDS
 
@@ -96,7 +97,8 @@ def test_verdicts(define, filled, changes, status, reason):
 def test_where_the_training_loss_chooses_a_last_epoch_is_comparable(define, put):
     blocks = [source(selection="last"), source()]
     board = define(digest="aaaa", selection="loss", published=blocks)
-    put("mf", 0, HALF, board=board)
+    last = {"best_epoch": 2, "best_value": 0.5, "last_epoch": 2, "cause": "epochs"}
+    put("mf", 0, HALF, board=board, outcome=last)
     verdicts = list(verify(Summary.of(board)))
     assert [verdict.status for verdict in verdicts] == ["reproduced", "not comparable"]
     assert verdicts[1].reason == "other epoch: chosen on validation"
@@ -199,6 +201,76 @@ def test_rows_without_values_per_user_are_named(filled, home):
     for seed in (0, 1):
         (home / "results" / "tiny" / f"mf-{seed}.npz").unlink()
     assert "No row is compared with a baseline" in write_report(filled)[0].read_text()
+
+
+SPLITS = [
+    (HALF + 0.1, HALF + 0.12, "better"),
+    (HALF - 0.1, HALF - 0.12, "worse"),
+    (HALF + 0.001, HALF + 0.2, "no difference shown: seeds overlap"),
+    (HALF[::-1], HALF[::-1] + 0.02, "no difference shown"),
+    (HALF + 0.1, None, "not judged: seeds to run"),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "finding"), SPLITS)
+def test_users_alone_do_not_make_a_row_better(board, put, first, second, finding):
+    put("mf", 0, HALF)
+    put("mf", 1, HALF + 0.02)
+    for seed, values in enumerate((first, second)):
+        if values is not None:
+            put("simgcl", seed, values)
+    sections = Sections(Summary.of(board))
+    grid = next(part for part in sections.comparisons("history") if isinstance(part, Grid))
+    ((_, *_, seeds, said),) = grid.rows
+    assert (seeds, said) == ("2" if second is not None else "1 of 2", finding)
+
+
+def spoilt(name):
+    """Ways to damage a record: what it then has, and what is said of it."""
+    return {
+        "nan": (lambda tree: tree["test"]["history"].update({"ndcg@5": float("nan")}), r"ndcg@5 \(history\) is nan"),
+        "users": (lambda tree: tree.update(users=999), "says 999 users, mf-0.npz has 40"),
+        "outcome": (lambda tree: tree.update(outcome={}), "which epoch was best"),
+        "gpu": (lambda tree: tree["environment"]["machine"].pop("gpu"), "where it was made"),
+        "machine": (lambda tree: tree["environment"].update(machine="a laptop"), "where it was made"),
+        "curve": (lambda tree: tree["curve"][1].pop("epoch"), "epochs without a number"),
+        "slices": (lambda tree: tree.update(slices={"history": {QUARTERS[0]: {"users": 1.0}}}), "lacks one of"),
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["nan", "users", "outcome", "gpu", "machine", "curve", "slices"])
+def test_damaged_parts_of_a_record_are_named_and_silence_no_other_table(name, filled, home, command):
+    spoil, sentence = spoilt(name)
+    (home / "tables" / "also.yaml").write_text((home / "tables" / "tiny.yaml").read_text())
+    path = home / "results" / "tiny" / "mf-0.json"
+    tree = json.loads(path.read_text())
+    spoil(tree)
+    path.write_text(json.dumps(tree))
+    for call in ("report", "verify"):
+        status, output, errors = command(call)
+        assert status == 1 and re.search(sentence, errors)
+        assert "also" in output
+
+
+def test_costs_of_a_gpu_and_of_a_cpu_are_not_averaged(board, put):
+    environment = json.loads(put("mf", 0, HALF).read_text())["environment"]
+    put("mf", 1, HALF, environment=environment | {"machine": environment["machine"] | {"gpu": "H200"}})
+    costs = list(Summary.of(board).costs("mf"))
+    assert [(cost["trained on"], cost["seeds"]) for cost in costs] == [("CPU", "1"), ("H200", "1")]
+    Sections(Summary.of(board)).document()
+
+
+def test_the_epoch_of_least_loss_is_no_last_epoch(define, put):
+    board = define(digest="aaaa", selection="loss", published=[source(selection="last")])
+    put("mf", 0, HALF, board=board)
+    (verdict,) = verify(Summary.of(board))
+    assert (verdict.status, verdict.ours) == ("not comparable", None)
+    assert "the last; ours is 1 of 0 to 2" in verdict.reason
+
+
+def test_a_value_that_two_sources_print_counts_once(define, filled):
+    board = define(digest="aaaa", published=[source(), source(source="another paper")])
+    assert count(list(verify(Summary.of(board)))) == "1 above"
 
 
 def test_a_damaged_file_of_users_is_named(filled, home, command):

@@ -1,5 +1,6 @@
 """Cells: made once, in processes of their own; a kill, a second runner or a spoilt record loses nothing."""
 
+import _thread
 import fcntl
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,8 +18,10 @@ import yaml
 
 from benchmarks import record as records
 from benchmarks.__main__ import main
+from benchmarks.aside import set_aside
 from benchmarks.cell import run_cell
 from benchmarks.lock import locked
+from benchmarks.process import Processes, in_parallel
 from graphcl.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -92,7 +96,7 @@ def test_values_of_other_users_are_not_taken_for_a_records_own(put, command, hom
         status, _, errors = command(name, "tiny")
         assert (status, "mf-0.json: says" in errors) == (1, True)
     status, output, _ = command("run", "tiny", "--rows", "mf", "--seeds", "1")
-    assert (status, "kept as" in output) == (0, True)
+    assert (status, "it is made again" in output) == (0, True)
     assert command("verify", "tiny")[0] == 1  # popularity and the new record are of two splits
     (folder / "popularity-0.json").unlink()
     assert command("verify", "tiny")[0] == 0
@@ -245,6 +249,64 @@ def test_a_record_that_does_not_fit_any_more_is_kept_aside(define, put, command,
     assert (home / "runs" / "tiny" / "superseded" / "popularity-0.0.npz").exists()
     status, output, _ = command("run", "tiny", "--rows", "popularity", "--device", "cpu")
     assert "1 of 1 cells have their record" in output
+
+
+def test_a_record_is_set_aside_only_when_its_new_one_is_made(define, put, command, home, monkeypatch):
+    put("popularity", 0, np.linspace(0, 1, 5))
+    define(monitor="recall@5")
+    monkeypatch.setattr(Processes, "run", lambda self, arguments, log, lock: len(log.write_text("no space left")))
+    status, output, _ = command("run", "tiny", "--rows", "popularity")
+    assert status == 1 and "it is made again" in output and "no space left" in output
+    assert (home / "results" / "tiny" / "popularity-0.json").exists()
+
+
+def test_records_of_another_split_are_refused_where_they_lie(define, put, command, home):
+    put("popularity", 0, np.linspace(0, 1, 5))
+    define(digest="bbbb")
+    status, _, errors = command("run", "tiny", "--rows", "popularity")
+    assert status == 1 and "was made on the split aaaa, the table is on bbbb" in errors
+    assert sorted(path.name for path in (home / "results" / "tiny").iterdir()) == [
+        "popularity-0.json",
+        "popularity-0.npz",
+    ]
+
+
+def test_a_cell_without_its_users_is_run_again(put, command, home):
+    put("popularity", 0, np.linspace(0, 1, 5)).with_suffix(".npz").unlink()
+    status, output, _ = command("run", "tiny", "--rows", "popularity", "--seeds", "1", "--device", "cpu")
+    assert status == 0 and "the values of its users, popularity-0.npz, are not here" in output
+    assert (home / "results" / "tiny" / "popularity-0.npz").exists()
+
+
+def test_nothing_set_aside_is_overwritten(tmp_path):
+    folder = tmp_path / "kept"
+    for text in ("first", "second"):
+        (tmp_path / "mf-0.json").write_text(text)
+        set_aside([tmp_path / "mf-0.json"], folder)
+    (folder / "mf-0.0.json").unlink()
+    for text in ("third", "fourth"):
+        (tmp_path / "mf-0.json").write_text(text)
+        set_aside([tmp_path / "mf-0.json"], folder)
+    kept = {path.name: path.read_text() for path in folder.iterdir()}
+    assert kept == {"mf-0.0.json": "third", "mf-0.1.json": "second", "mf-0.2.json": "fourth"}
+
+
+def test_an_interruption_of_the_runner_alone_ends_its_cells(tmp_path, request):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+    program = tmp_path / "sleeper.py"
+    program.write_text("import time\ntime.sleep(60)\n")
+
+    def work(cell, cells):
+        threading.Timer(1.0, _thread.interrupt_main).start()
+        process = subprocess.Popen([sys.executable, str(program)])
+        cells.running.add(process)
+        return process.wait()
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        in_parallel(work, ["only"], 1)
+    assert time.monotonic() - started < 30
 
 
 def test_two_runners_on_one_table_do_not_meet(board, command, home):

@@ -1,0 +1,18 @@
+"""Out of the way, not lost: what no longer fits is moved beside what takes its place."""
+
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+
+
+def set_aside(paths: Sequence[Path], folder: Path) -> Path:
+    """Move files of one stem, or a folder, into `folder`, numbered; nothing is overwritten. Returns the first's new."""
+    folder.mkdir(parents=True, exist_ok=True)
+    number = next(n for n in count() if not any((folder / numbered(path, n)).exists() for path in paths))
+    moved = [path.rename(folder / numbered(path, number)) for path in paths if path.exists()]
+    return moved[0]
+
+
+def numbered(path: Path, number: int) -> str:
+    """`name.json` -> `name.0.json`, `name` -> `name.0`."""
+    return f"{path.stem}.{number}{path.suffix}"
