@@ -109,12 +109,14 @@ class Meter:
         now = energy()
         if now is not None and joules is not None and now < joules:
             now = None  # the counter began anew: nobody knows how often
-        gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
+        peaks = [] if self.past.gpu_memory_mib is None else [self.past.gpu_memory_mib]
+        if torch.cuda.is_available():
+            peaks.append(torch.cuda.max_memory_allocated() / 2**20)
         spent = Spent(
             wall_seconds=round(self.past.wall_seconds + time.perf_counter() - wall, 2),
             cpu_seconds=round(self.past.cpu_seconds + time.process_time() - cpu, 2),
             peak_memory_mib=round(max(self.past.peak_memory_mib, peak_memory()), 1),
-            gpu_memory_mib=gpu,
+            gpu_memory_mib=max(peaks, default=None),
             energy_joules=None if joules is None or now is None else (self.past.energy_joules or 0) + now - joules,
             sessions=self.past.sessions + 1,
             commits=self.commits,

@@ -1,6 +1,5 @@
 """Cells: made once, in processes of their own; a kill, a second runner or a spoilt record loses nothing."""
 
-import _thread
 import fcntl
 import json
 import os
@@ -254,7 +253,7 @@ def test_a_record_that_does_not_fit_any_more_is_kept_aside(define, put, command,
 def test_a_record_is_set_aside_only_when_its_new_one_is_made(define, put, command, home, monkeypatch):
     put("popularity", 0, np.linspace(0, 1, 5))
     define(monitor="recall@5")
-    monkeypatch.setattr(Processes, "run", lambda self, arguments, log, lock: len(log.write_text("no space left")))
+    monkeypatch.setattr(Processes, "run", lambda self, arguments, log, lock: log.write_text("no space left"))
     status, output, _ = command("run", "tiny", "--rows", "popularity")
     assert status == 1 and "it is made again" in output and "no space left" in output
     assert (home / "results" / "tiny" / "popularity-0.json").exists()
@@ -298,7 +297,7 @@ def test_an_interruption_of_the_runner_alone_ends_its_cells(tmp_path, request):
     program.write_text("import time\ntime.sleep(60)\n")
 
     def work(cell, cells):
-        threading.Timer(1.0, _thread.interrupt_main).start()
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
         process = subprocess.Popen([sys.executable, str(program)])
         cells.running.add(process)
         return process.wait()
