@@ -69,7 +69,7 @@ def _check_edges(data: HeteroData, edge_type: tuple[str, str, str], counts: Mapp
     if not _whole_numbers(edge_index, 2) or len(edge_index) != 2:
         raise InputError(f"{where}: the edges {between} must be an edge_index [2, E] of whole numbers.")
     for name, index in ((source, edge_index[0]), (destination, edge_index[1])):
-        for wrong in _outside(index, counts[name]):
+        for wrong in outside(index, counts[name]):
             raise InputError(
                 f"{where}: an edge {between} names {name!r} node {wrong}, but they are numbered 0..{counts[name] - 1}."
             )
@@ -104,7 +104,7 @@ def _check_split(parts: Any, y: Tensor | None, count: int, split: str) -> None:
     for name, part in zip(PARTS, parts, strict=True):
         if not len(part):
             raise InputError(f"{split} has no {name} nodes; a probe needs some of train, val and test.")
-        for wrong in _outside(part, count):
+        for wrong in outside(part, count):
             raise InputError(f"{split} names {name} node {wrong}, but those of the target are numbered 0..{count - 1}.")
         if y is not None and (y[part] < 0).any():
             raise InputError(
@@ -125,7 +125,7 @@ def _whole_numbers(value: Any, dimensions: int) -> bool:
     )
 
 
-def _outside(index: Tensor, count: int) -> list[int]:
+def outside(index: Tensor, count: int) -> list[int]:
     """The number that is farthest from 0..count - 1; nothing where all are inside."""
     if not index.numel():
         return []

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data, HeteroData
 
+from graphcl.data.check import outside
 from graphcl.data.hetero import scipy_features
 from graphcl.errors import InputError
 from graphcl.models.features import Features
@@ -62,9 +63,6 @@ def refuse_unfit(data: Data, metapaths: tuple[str, ...]) -> None:
         raise InputError(f"metapaths: {metapaths[0]!r} joins nodes of a HeteroData; a Data has one type and its edges")
     if data.x is not None and data.x.layout != torch.strided:
         raise InputError("data.x: must be a dense tensor [N, F]; call its to_dense(), or give a HeteroData")
-    edge_index = data.edge_index
-    if edge_index.numel() and not (int(edge_index.min()) >= 0 and int(edge_index.max()) < int(data.num_nodes or 0)):
-        raise InputError(
-            f"data.edge_index: names nodes {int(edge_index.min())}..{int(edge_index.max())}, but they are numbered "
-            f"0..{int(data.num_nodes or 0) - 1}"
-        )
+    count = int(data.num_nodes or 0)
+    for wrong in outside(data.edge_index, count):
+        raise InputError(f"data.edge_index: names node {wrong}, but they are numbered 0..{count - 1}")

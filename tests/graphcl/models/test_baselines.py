@@ -149,7 +149,7 @@ def test_graphs_of_one_type_are_checked(kind: Any) -> None:
         kind(Data(x=torch.eye(3), edge_index=edges), kind.Config(metapaths=PATHS[:1]))
     with pytest.raises(InputError, match=r"data\.x: must be a dense tensor"):
         kind(Data(x=torch.eye(3).to_sparse_csr(), edge_index=edges), kind.Config())
-    with pytest.raises(InputError, match=r"names nodes 0\.\.9, but they are numbered 0\.\.2"):
+    with pytest.raises(InputError, match=r"names node 9, but they are numbered 0\.\.2"):
         kind(Data(x=torch.eye(3), edge_index=edges + torch.tensor([[0], [7]])), kind.Config())
 
 
