@@ -42,8 +42,7 @@ class MetaPath:
     @classmethod
     def parse(cls, text: str, data: HeteroData) -> "MetaPath":
         """Read `text` against the schema of `data`; `InputError` where a type or a step does not exist."""
-        tokens = [token.strip() for token in re.split(r"-(?![^(]*\))", text)]
-        types = tuple(token for token in tokens if not token.startswith("("))
+        tokens, types = _tokens(text), types_in(text)
         for name in types:
             if name not in data.node_types:
                 raise InputError(
@@ -58,6 +57,15 @@ class MetaPath:
     def palindrome(self) -> bool:
         """Whether the path reads the same from both ends, so that its second half mirrors its first."""
         return self.steps == tuple(step.reverse for step in reversed(self.steps))
+
+
+def types_in(text: str) -> tuple[str, ...]:
+    """The node types that a path names, in its order; a kind of edge stands in brackets and is none."""
+    return tuple(token for token in _tokens(text) if not token.startswith("("))
+
+
+def _tokens(text: str) -> list[str]:
+    return [token.strip() for token in re.split(r"-(?![^(]*\))", text)]
 
 
 def _steps(text: str, tokens: list[str], data: HeteroData) -> list[Step]:

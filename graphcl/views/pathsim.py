@@ -25,40 +25,44 @@ clique `published` picks 522 of the 538 papers of one class and 177 of the 1301 
 """
 
 
-def pathsim(counts: csr_matrix) -> csr_matrix:
+def pathsim(counts: csr_matrix, loops: NDArray[np.float64] | None = None) -> csr_matrix:
     """PathSim(i, j) = 2 C[i, j] / max(1, C[i, i] + C[j, j]), on the pairs that a path joins; counts [N, N] -> [N, N].
 
     Of a path that mirrors itself every score is at most 1, and the maximum changes nothing: a node that it joins to
     another it joins to itself. Other paths, such as paper-paper-paper over citations, may lead no node back to itself.
     There the maximum keeps scores finite: two such nodes are as similar as if they had one way back between them, 0 if
     nothing joins them, and the more the more instances do; scores may exceed 1.
+
+    loops: [N] the ways from each node back to itself, where `counts` does not have them on its diagonal.
     """
-    diagonal = counts.diagonal()
-    ways_back = np.repeat(diagonal, np.diff(counts.indptr)) + diagonal[counts.indices]
+    loops = counts.diagonal() if loops is None else loops
+    ways_back = np.repeat(loops, np.diff(counts.indptr)) + loops[counts.indices]
     score = 2 * counts.data / np.maximum(ways_back, 1)
     return csr_matrix((score, counts.indices, counts.indptr), shape=counts.shape)
 
 
-def most_similar(counts: csr_matrix, limit: int | None, ties: Ties = "spread") -> csr_matrix:
+def most_similar(
+    counts: csr_matrix, limit: int | None, ties: Ties = "spread", loops: NDArray[np.float64] | None = None
+) -> csr_matrix:
     """Keep the `limit` entries of each row with the highest PathSim; the values stay counts.
 
-    Rows with fewer entries keep them all; the diagonal (score 1) competes like any other entry. Equal scores are
-    ordered by `ties`.
+    Rows with fewer entries keep them all; the diagonal (score 1) competes like any other entry. Who wants others only
+    takes it out of `counts` and gives it as `loops` [N]. Equal scores are ordered by `ties`.
     """
     refuse_unknown_word("ties", ties, get_args(Ties))
     lengths = np.diff(counts.indptr)
     if limit is None or lengths.max(initial=0) <= limit:
         return counts
     if ties == "published":
-        return _as_published(counts, limit)
-    diagonal = counts.diagonal()
+        return _as_published(counts, limit, loops)
+    loops = counts.diagonal() if loops is None else loops
     bounds = np.searchsorted(counts.indptr, np.arange(0, counts.nnz + SORT_BLOCK, SORT_BLOCK))
     blocks = pairwise(bounds)
-    return _select(counts, np.concatenate([_kept(counts, diagonal, limit, ties, *block) for block in blocks]))
+    return _select(counts, np.concatenate([_kept(counts, loops, limit, ties, *block) for block in blocks]))
 
 
 def _kept(
-    counts: csr_matrix, diagonal: NDArray[np.float64], limit: int, ties: Ties, first: int, last: int
+    counts: csr_matrix, loops: NDArray[np.float64], limit: int, ties: Ties, first: int, last: int
 ) -> NDArray[np.bool_]:
     """Which entries of some rows are kept; rows are cut a block at a time to bound the memory."""
     indptr = counts.indptr[first : min(last, counts.shape[0]) + 1]
@@ -66,7 +70,7 @@ def _kept(
     indptr, column, data = indptr - indptr[0], counts.indices[entries], counts.data[entries]
     lengths = np.diff(indptr)
     row = np.repeat(np.arange(lengths.size, dtype=column.dtype), lengths)
-    ways_back = np.repeat(diagonal[first : first + lengths.size], lengths) + diagonal[column]
+    ways_back = np.repeat(loops[first : first + lengths.size], lengths) + loops[column]
     distance = data / np.maximum(ways_back, 1, out=ways_back)  # as in `pathsim`
     np.negative(distance, out=distance)
     farthest = _kth_smallest(distance, indptr, np.full(lengths.size, limit))[row]
@@ -78,10 +82,10 @@ def _kept(
     return near
 
 
-def _as_published(counts: csr_matrix, limit: int) -> csr_matrix:
+def _as_published(counts: csr_matrix, limit: int, loops: NDArray[np.float64] | None) -> csr_matrix:
     """Row by row: the last `limit` of numpy's argsort."""
     keep = np.ones(counts.nnz, dtype=bool)
-    score = pathsim(counts)
+    score = pathsim(counts, loops)
     for row in np.flatnonzero(np.diff(counts.indptr) > limit):
         chosen = np.argsort(score[row].toarray()[0])[::-1][:limit]
         entries = slice(counts.indptr[row], counts.indptr[row + 1])

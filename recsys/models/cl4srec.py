@@ -59,6 +59,8 @@ class CL4SRec(SequenceRecommender):
 
     def forward(self, batch: Viewed, phase: str) -> dict[str, Tensor]:
         """`next_item` and `contrast`, means over their rows."""
+        if not self.config.cl_weight:
+            return {"next_item": self.next_item(self.encode(batch.history), batch.target, batch.negative)}
         state, first, second = self.encode(batch.history.join(batch.first).join(batch.second)).chunk(3)
         return {
             "next_item": self.next_item(state, batch.target, batch.negative),

@@ -54,6 +54,8 @@ class DuoRec(SequenceRecommender):
     def forward(self, batch: Partners, phase: str) -> dict[str, Tensor]:
         """`next_item` and `contrast`, means over their rows."""
         history, views = batch.history, self.config.views
+        if not self.config.cl_weight:
+            return {"next_item": self.next_item(self.encode(history), batch.target, batch.negative)}
         second = {"crossed": history.join(batch.partner), "dropout": history, "target": batch.partner}[views]
         state, *others = self.encode(history.join(second)).split(history.num_rows)
         pair = others if views == "crossed" else (state, *others)

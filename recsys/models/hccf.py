@@ -89,5 +89,8 @@ class HCCF(GraphRecommender):
     def forward(self, batch: Triples, phase: str) -> dict[str, Tensor]:
         """BPR, the norm penalty, and the contrast of local and global signals."""
         total, signals = self.layerwise()
-        contrasts = [self.contrast(self.objective, batch, near, far) for near, far in signals]
-        return self.ranking(batch, total) | {"contrast": self.config.cl_weight * torch.stack(contrasts).sum()}
+        terms = self.ranking(batch, total)
+        if self.config.cl_weight:
+            contrasts = [self.contrast(self.objective, batch, near, far) for near, far in signals]
+            terms["contrast"] = self.config.cl_weight * torch.stack(contrasts).sum()
+        return terms

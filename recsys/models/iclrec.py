@@ -102,11 +102,12 @@ class ICLRec(SequenceRecommender):
         """`next_item`, a mean over targets; `contrast` and `intent`, means over their rows."""
         config = self.config
         state = self.encode_every(batch.history)
+        terms = {"next_item": self.next_item(state, batch.target, batch.negative)}
+        if not config.cl_weight and not config.intent_weight:
+            return terms
         first, second = self.mean_state(batch.first.join(batch.second)).chunk(2)
-        terms = {
-            "next_item": self.next_item(state, batch.target, batch.negative),
-            "contrast": config.cl_weight * self.contrast(first, second),
-        }
+        if config.cl_weight:
+            terms["contrast"] = config.cl_weight * self.contrast(first, second)
         if config.intent_weight:
             terms["intent"] = config.intent_weight * (self.intents(first) + self.intents(second)) / 2
         return terms

@@ -75,6 +75,9 @@ class LightGCL(GraphRecommender):
         """BPR, the norm penalty, and the contrast with the low-rank graph."""
         found = self._layers(self.dropped)
         total = torch.stack(found).sum(0)
+        terms = self.ranking(batch, total)
+        if not self.config.cl_weight:
+            return terms
         # One product for all layers: the low-rank graph is linear.
         user, item = self.halves(torch.stack(found[:-1]).sum(0))
         first_user, first_item = self.halves(self.embedding)
@@ -84,7 +87,8 @@ class LightGCL(GraphRecommender):
             self._compare(view.index_select(0, rows), table, rows)
             for view, table, rows in zip(views, self.halves(total), nodes, strict=True)
         ]
-        return self.ranking(batch, total) | {"contrast": self.config.cl_weight * torch.stack(contrasts).sum()}
+        terms["contrast"] = self.config.cl_weight * torch.stack(contrasts).sum()
+        return terms
 
     def _compare(self, anchor: Tensor, table: Tensor, rows: Tensor) -> Tensor:
         """InfoNCE of anchors [n, d] with their own rows among all of `table` [N, d], the positive logit clamped."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix, eye
+from scipy.sparse import csr_matrix, diags
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
@@ -20,7 +20,7 @@ from graphcl.models.blocks import sparse_matrix
 from graphcl.objectives import InfoNCE
 from graphcl.ops import SparseMatrix, spmm
 from graphcl.ranges import Count, Positive, Weight, Whole
-from graphcl.views.metapath import MetaPath, path_counts
+from graphcl.views.metapath import MetaPath, path_counts, types_in
 from graphcl.views.pathsim import most_similar
 from graphcl.views.walks import walked_counts
 from recsys.data.attributes import memberships
@@ -30,7 +30,7 @@ from recsys.models.graph import GraphRecommender
 
 
 class MetaPathLightGCN(GraphRecommender):
-    """LightGCN, and for each meta-path a contrast of a node's vector with the mean of those it is most similar to."""
+    """LightGCN, and for each meta-path a contrast of a node's vector with the mean of its most similar others."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config(GraphRecommender.Config):
@@ -41,7 +41,7 @@ class MetaPathLightGCN(GraphRecommender):
         metapaths: tuple[str, ...] = ("user-item-user",)
         """Paths from user to user or from item to item, over interactions and attributes: item-genre-item."""
         n_neighbors: Count = 20
-        """Most similar nodes, by PathSim, whose mean is the view of a node."""
+        """Most similar others, by PathSim, whose mean, weighted by the ways that lead there, is the view of a node."""
         n_walks: Whole = 0
         """0 counts every pair that a path joins; k only those that k random walks from each node reach."""
         cl_weight: Weight = 0.01
@@ -55,7 +55,7 @@ class MetaPathLightGCN(GraphRecommender):
 
     config: Config
     contexts: Sequence[SparseMatrix]
-    """Per path [U, U] or [I, I]: rows that average over the most similar nodes, the node itself left out."""
+    """Per path [U, U] or [I, I]: rows that average over the most similar others, by path counts."""
 
     def __init__(self, train: Interactions, config: Config) -> None:
         super().__init__(train, config)
@@ -102,8 +102,8 @@ def attributed_graph(train: Interactions, metapaths: Sequence[str]) -> HeteroDat
     data = HeteroData()
     data["user"].num_nodes, data["item"].num_nodes = train.num_users, train.num_items
     data["user", "took", "item"].edge_index = torch.stack([train.user, train.item])
-    named = [token.strip() for text in metapaths for token in text.split("-")]
-    for name in dict.fromkeys(named):
+    named = dict.fromkeys(name for text in metapaths for name in types_in(text))
+    for name in named:
         if name in ("user", "item"):
             continue
         side = train.attributes.side(name)
@@ -116,10 +116,10 @@ def attributed_graph(train: Interactions, metapaths: Sequence[str]) -> HeteroDat
 
 def nearest_others(counts: csr_matrix, limit: int) -> csr_matrix:
     """The `limit` entries of each row with the highest PathSim, the diagonal left out; the values stay counts."""
-    kept = most_similar(counts, limit + 1)
-    kept = (kept - kept.multiply(eye(kept.shape[0]))).tocsr()
-    kept.eliminate_zeros()
-    return kept
+    loops = counts.diagonal()
+    others = (counts - diags(loops)).tocsr()
+    others.eliminate_zeros()
+    return most_similar(others, limit, loops=loops)
 
 
 def _ends_at_users(path: MetaPath) -> bool:

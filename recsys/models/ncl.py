@@ -100,11 +100,12 @@ class NCL(GraphRecommender):
         terms = self.ranking(batch, mean(found))
         weights, nodes = (1.0, self.config.item_weight), (batch.user.unique(), batch.positive.unique())
         first, later = self.halves(found[0]), self.halves(found[self.config.cl_layer])
-        neighbours = [
-            weight * self.objective(there.index_select(0, rows), here, positives=rows)
-            for weight, rows, here, there in zip(weights, nodes, first, later, strict=True)
-        ]
-        terms["contrast"] = self.config.cl_weight * torch.stack(neighbours).sum()
+        if self.config.cl_weight:
+            neighbours = [
+                weight * self.objective(there.index_select(0, rows), here, positives=rows)
+                for weight, rows, here, there in zip(weights, nodes, first, later, strict=True)
+            ]
+            terms["contrast"] = self.config.cl_weight * torch.stack(neighbours).sum()
         if self.config.prototype_weight:
             terms["prototypes"] = self.embedding.new_zeros(())
         if self.clusters:

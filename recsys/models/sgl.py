@@ -68,6 +68,8 @@ class SGL(GraphRecommender):
 
     def forward(self, batch: Triples, phase: str) -> dict[str, Tensor]:
         """BPR, the norm penalty, and the contrast of the views."""
-        first, second = (light(view, self.embedding, self.config.n_layers) for view in self.views)
-        contrast = self.contrast(self.objective, batch, first, second)
-        return self.ranking(batch, self.embed()) | {"contrast": self.config.cl_weight * contrast}
+        terms = self.ranking(batch, self.embed())
+        if self.config.cl_weight:
+            first, second = (light(view, self.embedding, self.config.n_layers) for view in self.views)
+            terms["contrast"] = self.config.cl_weight * self.contrast(self.objective, batch, first, second)
+        return terms

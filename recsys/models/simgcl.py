@@ -51,6 +51,8 @@ class SimGCL(GraphRecommender):
             return signed_noise(x, self.config.noise, self.generator)
 
         clean = layers(self.adjacency, self.embedding, self.config.n_layers)
-        first, second = (mean(perturbed(self.adjacency, clean, view)[1:]) for _ in range(2))
-        contrast = self.contrast(self.objective, batch, first, second)
-        return self.ranking(batch, mean(clean[1:])) | {"contrast": self.config.cl_weight * contrast}
+        terms = self.ranking(batch, mean(clean[1:]))
+        if self.config.cl_weight:
+            first, second = (mean(perturbed(self.adjacency, clean, view)[1:]) for _ in range(2))
+            terms["contrast"] = self.config.cl_weight * self.contrast(self.objective, batch, first, second)
+        return terms

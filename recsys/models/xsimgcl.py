@@ -59,5 +59,8 @@ class XSimGCL(GraphRecommender):
 
         noisy = layers(self.adjacency, self.embedding, self.config.n_layers, view=view)
         final = mean(noisy[1:])
-        contrast = self.contrast(self.objective, batch, final, noisy[self.config.cl_layer])
-        return self.ranking(batch, final) | {"contrast": self.config.cl_weight * contrast}
+        terms = self.ranking(batch, final)
+        if self.config.cl_weight:
+            contrast = self.contrast(self.objective, batch, final, noisy[self.config.cl_layer])
+            terms["contrast"] = self.config.cl_weight * contrast
+        return terms

@@ -113,6 +113,19 @@ def test_every_phase_teaches_what_it_learns(name):
         assert touched == {key for key, p in model.named_parameters() if p.requires_grad}
 
 
+@pytest.mark.parametrize("name", [name for name in MODELS if "cl_weight" in MODELS[name].Config.__dataclass_fields__])
+def test_a_contrast_without_weight_is_not_computed(name):
+    """`cl_weight: 0` switches the term off instead of multiplying it by 0."""
+    split = world(name)
+    for weight, there in ((0.05, True), (0.0, False)):
+        model = make(name, split, cl_weight=weight)
+        sampler = model.sampler()
+        model.begin_epoch(sampler)
+        batch = next(iter(sampler.batches(16, torch.Generator().manual_seed(0))))
+        terms = {term for phase in model.phases for term in model(batch, phase)}
+        assert ("contrast" in terms) is there, terms
+
+
 @every_model
 def test_the_sampler_counts_its_batches(name):
     sampler = make(name, world(name)).sampler()

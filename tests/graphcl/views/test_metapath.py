@@ -7,13 +7,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 from torch_geometric.data import HeteroData
 
 from graphcl.errors import InputError
 from graphcl.views import pathsim as views_pathsim
 from graphcl.views.contexts import contexts
 from graphcl.views.metapath import MetaPath, path_counts
-from graphcl.views.pathsim import masked_copy, mean_graph, most_similar, pair_hash, pathsim, receiving
+from graphcl.views.pathsim import Ties, masked_copy, mean_graph, most_similar, pair_hash, pathsim, receiving
 from graphcl.views.walks import walked_counts
 
 
@@ -109,6 +110,20 @@ def test_most_similar_keeps_the_best_of_each_row_and_breaks_ties_as_stated(
     counts = path_counts(data, MetaPath.parse(text, data))
     kept = most_similar(counts, limit, ties)  # type: ignore[arg-type]
     np.testing.assert_array_equal(kept.toarray(), best_by_brute_force(counts.toarray(), limit, ties))
+
+
+@pytest.mark.parametrize("ties", ["spread", "index", "published"])
+def test_of_others_only_the_most_similar_are_those_of_a_wider_cut(ties: Ties) -> None:
+    """Without ties: the diagonal, the most similar of all, is what the wider cut has more."""
+    random = np.random.default_rng(5)
+    half = random.random((12, 12))
+    counts = half + half.T + np.diag(np.full(12, 9.0))
+    others = csr_matrix(counts - np.diag(counts.diagonal()))
+    others.eliminate_zeros()
+    wider = most_similar(csr_matrix(counts), 4, ties).toarray()
+    np.fill_diagonal(wider, 0)
+    kept = most_similar(others, 3, ties, loops=counts.diagonal())
+    np.testing.assert_array_equal(kept.toarray(), wider)
 
 
 @pytest.mark.parametrize("block", [1, 7, 40])

@@ -46,6 +46,26 @@ def test_contexts_are_the_most_similar_others() -> None:
     torch.testing.assert_close(wide[0], torch.tensor([0.0, 0.5, 0.5, 0.0, 0.0]))
 
 
+def test_many_of_one_genre_are_cut_to_the_limit() -> None:
+    """All are as similar as a node is to itself, which takes no place among them, whoever wins the ties."""
+    items = torch.arange(30)
+    genres = Attributes(item={"genre": {str(item): ("A",) for item in range(30)}})
+    train = Interactions(
+        user=torch.zeros(30, dtype=torch.long),
+        item=items,
+        num_users=1,
+        num_items=30,
+        item_ids=tuple(map(str, range(30))),
+        user_ids=("a",),
+        attributes=genres,
+    )
+    for path in ("item-genre-item", "item-(has)-genre-(has)-item"):
+        config = MetaPathLightGCN.Config(embedding_size=2, metapaths=(path,), n_neighbors=5)
+        context = MetaPathLightGCN(train, config).contexts[0].dense()
+        assert (context > 0).sum(1).tolist() == [5] * 30
+        assert not context.diagonal().any()
+
+
 def test_the_contrast_is_info_nce_of_vectors_and_contexts() -> None:
     trained = model(cl_weight=0.5, temperature=0.3)
     batch = Triples(torch.tensor([0, 1, 1]), torch.tensor([0, 2, 3]), torch.tensor([[4], [4], [0]]))
