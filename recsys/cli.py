@@ -13,16 +13,17 @@ from graphcl.errors import InputError
 from graphcl.evaluation.probe import Probe
 from graphcl.models import EMBEDDERS
 from graphcl.training.loop import NotFiniteError, Training
+from recsys.blocks import kind_of_model
 from recsys.cli_datasets import app as datasets_app
 from recsys.cli_progress import bar, stderr
 from recsys.cli_tune import tune
 from recsys.cli_views import views
-from recsys.config import read, suggest
+from recsys.config import suggest
 from recsys.experiment import Evaluation, Settings
 from recsys.keys import describe
 from recsys.migrate import import_run
 from recsys.models import MODELS
-from recsys.nodes import NodeRun, NodeSettings, kind_in, train_embedder
+from recsys.nodes import NodeRun, NodeSettings, train_embedder
 from recsys.run import Run
 from recsys.run import train as train_recommender
 
@@ -47,7 +48,7 @@ def train(
     ] = False,
 ) -> None:
     """Train as CONFIG says, then look at the test part once."""
-    nodes = kind_in(read(config).get("model")) in EMBEDDERS
+    nodes = kind_of_model(config, overrides or ()) in EMBEDDERS
     run_training: Any = train_embedder if nodes else train_recommender
     with bar("the same command with --resume goes on from the last evaluation") as shown:
         run = run_training(
@@ -190,6 +191,7 @@ def config(model: Annotated[str, typer.Argument(metavar="MODEL", help="a name fr
 def main() -> None:
     """Run the command line; mistakes that a person can mend end with one sentence and status 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("recsys.config").setLevel(logging.INFO)  # which keys were read by another name
     try:
         app()
     except (InputError, NotFiniteError) as error:

@@ -11,10 +11,10 @@ from rich.table import Table
 
 from graphcl.errors import InputError
 from graphcl.models import EMBEDDERS
+from recsys.blocks import kind_of_model
 from recsys.cli_progress import bar
 from recsys.config import read
 from recsys.experiment import Experiment
-from recsys.nodes import kind_in
 from recsys.search_space import refuse_misfits, space_of, usual
 from recsys.tune import search, write_best
 
@@ -36,7 +36,7 @@ def tune(
 
     The same command goes on where an earlier one stopped or was interrupted; more trials may be asked for.
     """
-    if kind_in(read(config).get("model")) in EMBEDDERS:
+    if kind_of_model(config, overrides or ()) in EMBEDDERS:
         raise InputError(f"{config}: 'recsys tune' searches for recommenders; this configures an embedder of nodes")
     if not budget > 0:
         raise InputError(f"--budget: {budget:g} seconds leave no time for a trial; give more than 0")

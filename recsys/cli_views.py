@@ -27,7 +27,8 @@ def views(
     console.print(found.title, highlight=False, markup=False)
     for title, rows in found.tables.items():
         table = Table(title=title, title_justify="left")
-        for column in ("", "graph", f"view, mean of {found.settings.draws}", "sd"):
+        some = "" if rows[0].draws == found.settings.draws else f" of {found.settings.draws}"
+        for column in ("", "graph", f"view, mean of {rows[0].draws}{some}", "sd"):
             table.add_column(column, justify="right" if column else "left")
         for row in rows:
             table.add_row(row.name, number(row.before), number(row.mean), number(row.sd))

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +13,8 @@ import torch
 from graphcl.errors import InputError
 from graphcl.ranges import Seed, Whole
 from graphcl.training.loop import Log, Outcome, Progress, Training, fit
-from recsys.config import ConfigError, choose, construct, dump, override, read, suggest
+from recsys.blocks import Source, load_blocks
+from recsys.config import dump
 from recsys.data.catalog import load_split
 from recsys.data.interactions import Interactions, Split
 from recsys.evaluation.collapse import CollapseMonitor
@@ -89,36 +89,16 @@ class Experiment:
     evaluation: Evaluation = field(default_factory=Evaluation)
 
     @classmethod
-    def load(cls, source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> "Experiment":
+    def load(cls, source: Source, overrides: Iterable[str] = ()) -> "Experiment":
         """From a YAML file or a tree of keys.
 
         Raises:
             ConfigError: every mistake, a line each.
         """
-        source = Path(source) if isinstance(source, str) else source
-        tree = read(source) if isinstance(source, Path) else json.loads(json.dumps(source, default=os.fspath))
-        places = homes(tree)
-        override(tree, overrides, places)
-        problems: list[str] = []
-        where = source.name if isinstance(source, Path) else "config"
-        block = tree.pop("model", None)
-        config = choose({k: m.Config for k, m in MODELS.items()}, {} if block is None else block, "model", problems)
-        kind = block.get("kind") if isinstance(block, Mapping) else block
-        model = MODELS.get(kind) if isinstance(kind, str) else None
-        trainer = tree.pop("training", None) or {}
-        if model is not None and isinstance(trainer, Mapping):
-            trainer = {**model.suggested, **trainer}
-        training = construct(Training, trainer, "training", problems)
-        evaluation = construct(Evaluation, tree.pop("evaluation", None) or {}, "evaluation", problems)
-        known = [f.name for f in (*fields(cls), *fields(Settings)) if f.name not in ("settings", "config")]
-        inner = {name: f"{home}.{name}" for home, names in places.items() for name in names}
-        for key in [key for key in tree if key not in {f.name for f in fields(Settings)}]:
-            del tree[key]
-            problems.append(f"{key}: unknown key{suggest(key, known, inner)}")
-        settings = construct(Settings, tree, where, problems)
-        if problems or model is None:
-            raise ConfigError("\n".join(problems))
-        return cls(settings, model, config, training, evaluation)
+        found = load_blocks(
+            source, overrides, models=MODELS, settings=Settings, others={"evaluation": Evaluation}, parts={}
+        )
+        return cls(found.settings, found.model, found.config, found.training, found.others["evaluation"])
 
     @property
     def kind(self) -> str:
@@ -150,18 +130,13 @@ class Experiment:
 
     def refuse_unmeasurable(self, split: Split) -> None:
         """Raise `InputError` where lists are longer than the catalogue, or nothing is there that `monitor` judges."""
-        num_items, monitor = split.train.num_items, self.evaluation.monitor
+        monitor = self.evaluation.monitor
         if monitor != "loss" and not len(split.valid):
             raise InputError(
                 f"evaluation.monitor: the split has no validation part to measure {monitor} on; "
                 f"take a split with one, or monitor: loss"
             )
-        for name in self.evaluation.watched:
-            if parse(name)[1] > num_items:
-                raise InputError(
-                    f"evaluation: {name!r} needs lists of {parse(name)[1]} items, the catalogue has {num_items}; "
-                    f"shorten them"
-                )
+        refuse_long_lists(self.evaluation.watched, split.train.num_items)
 
     def build(self, train: Interactions) -> Recommender:
         """The model before training; its first weights follow from the seed."""
@@ -236,10 +211,11 @@ class Experiment:
         return measure(ranking, names, item_counts=split.train.item_counts)
 
 
-def homes(tree: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The keys of each block, by which an override may be written without the block's name."""
-    block = tree.get("model")
-    kind = block.get("kind") if isinstance(block, Mapping) else block
-    model = MODELS.get(kind) if isinstance(kind, str) else None
-    keys = {"training": [f.name for f in fields(Training)], "evaluation": [f.name for f in fields(Evaluation)]}
-    return ({"model": [f.name for f in fields(model.Config)]} if model else {}) | keys
+def refuse_long_lists(metrics: Iterable[str], num_items: int) -> None:
+    """Raise `InputError` where a metric looks at more items than there are."""
+    for name in metrics:
+        if parse(name)[1] > num_items:
+            raise InputError(
+                f"evaluation: {name!r} needs lists of {parse(name)[1]} items, the catalogue has {num_items}; "
+                f"shorten them"
+            )

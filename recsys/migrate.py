@@ -18,7 +18,7 @@ from graphcl.errors import InputError
 from graphcl.training import checkpoint
 from graphcl.training.state import BEST
 from recsys.data.interactions import Interactions
-from recsys.experiment import Experiment
+from recsys.experiment import Experiment, refuse_long_lists
 from recsys.run import Run, finish, furnish
 
 LAYER = {
@@ -208,6 +208,7 @@ def import_run(kind: str, path: Path, dataset: str, folder: Path) -> Run:
     experiment = Experiment.load(tree)
     model = experiment.build(split.train)
     official.adopt(model)
+    refuse_long_lists(REPORT, split.train.num_items)
     try:
         folder.mkdir(parents=True)
     except OSError as error:

@@ -2,8 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterable, Mapping
-from copy import deepcopy
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +21,8 @@ from graphcl.ranges import Seed
 from graphcl.training.checkpoint import write_atomically
 from graphcl.training.loop import Log, Progress, Training, fit
 from recsys import folder as files
-from recsys.config import ConfigError, choose, construct, dump, override, read, suggest
+from recsys.blocks import Source, load_blocks
+from recsys.config import dump
 from recsys.data.fetch import data_home
 
 VALID_MACRO_F1 = "valid_macro_f1"
@@ -56,34 +56,16 @@ class NodeExperiment:
     training: Training
 
     @classmethod
-    def load(cls, source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> "NodeExperiment":
+    def load(cls, source: Source, overrides: Iterable[str] = ()) -> "NodeExperiment":
         """From a YAML file or a tree of keys.
 
         Raises:
             ConfigError: every mistake, a line each.
         """
-        source = Path(source) if isinstance(source, str) else source
-        tree = read(source) if isinstance(source, Path) else deepcopy(dict(source))
-        block = tree.get("model")
-        model = EMBEDDERS.get(kind_in(block))
-        homes = {"training": [f.name for f in fields(Training)], "probe": [f.name for f in fields(Probe)]}
-        config_class: Any = model.Config if model else None
-        override(tree, overrides, ({"model": [f.name for f in fields(config_class)]} if model else {}) | homes)
-        problems: list[str] = []
-        table = {name: embedder.Config for name, embedder in EMBEDDERS.items()}
-        config = choose(table, tree.pop("model", {}), "model", problems)
-        trainer = tree.pop("training", None) or {}
-        if model is not None and isinstance(trainer, Mapping):
-            trainer = {**model.suggested, **trainer}
-        training = construct(Training, trainer, "training", problems)
-        known = [f.name for f in fields(NodeSettings)]
-        for key in [key for key in tree if key not in known]:
-            del tree[key]
-            problems.append(f"{key}: unknown key{suggest(key, ['model', 'training', *known])}")
-        settings = construct(NodeSettings, tree, source.name if isinstance(source, Path) else "config", problems)
-        if problems or model is None:
-            raise ConfigError("\n".join(problems))
-        return cls(settings, model, config, training)
+        found = load_blocks(
+            source, overrides, models=EMBEDDERS, settings=NodeSettings, others={}, parts={"probe": Probe}
+        )
+        return cls(found.settings, found.model, found.config, found.training)
 
     @property
     def kind(self) -> str:
@@ -94,12 +76,6 @@ class NodeExperiment:
         """Every key, defaults spelt out."""
         model = {"kind": self.kind, **dump(self.config)}
         return {**dump(self.settings), "model": model, "training": dump(self.training)}
-
-
-def kind_in(block: Any) -> str:
-    """The `kind` of a configuration's model block, "" if it has none."""
-    kind = block.get("kind", "") if isinstance(block, Mapping) else block
-    return kind if isinstance(kind, str) else ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from graphcl.errors import InputError
 from graphcl.training.checkpoint import write_atomically
 from recsys import folder as files
 
@@ -37,10 +38,12 @@ def write_report(folder: Path) -> None:
 def page(folder: Path) -> str:
     """The page as HTML; it needs nothing from outside."""
     records = files.MetricsFile(folder).read()
-    result = json.loads((folder / files.RESULT).read_text())
-    environment = json.loads((folder / files.ENVIRONMENT).read_text())
+    result = files.read_json(folder / files.RESULT)
+    if not result:
+        raise InputError(f"{folder}: has no {files.RESULT}; the training has not ended, go on with --resume")
+    environment = files.read_json(folder / files.ENVIRONMENT)
     config = (folder / files.CONFIG).read_text()
-    data = environment["data"]
+    data = environment.get("data", {})
     model = result["model"]
     title = f"{model} on {data.get('dataset', 'data')}"
     lead = (

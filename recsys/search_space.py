@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from graphcl.errors import InputError
-from recsys.config import ConfigError, construct, suggest
-from recsys.experiment import Experiment, homes
+from graphcl.training.loop import Training
+from recsys.config import ConfigError, construct, named, suggest
+from recsys.experiment import Experiment
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -68,19 +69,39 @@ def usual(experiment: Experiment) -> Space:
     return USUAL | space_of(experiment.model.usual_search)
 
 
+def searched(experiment: Experiment) -> dict[str, dict[str, str]]:
+    """The keys that a search may try: those of the model and of its training, never of how it is judged."""
+    return {"model": named(experiment.model.Config), "training": named(Training)}
+
+
 def searchable(space: Mapping[str, Any], experiment: Experiment) -> Space:
     """The part of `space` whose keys the experiment has, by block: "model.temperature".
 
     A model that is computed at once has no training to search.
+
+    Raises:
+        InputError: a key that names its block is not one of the model or of its training.
     """
-    places = {key: block for block, keys in reversed(homes(experiment.tree()).items()) for key in keys}
-    wanted = {}
-    for key, choice in space.items():
-        if "." in key or key in places:
-            wanted[key if "." in key else f"{places[key]}.{key}"] = choice
-    if not experiment.model.phases:
-        return {key: choice for key, choice in wanted.items() if not key.startswith("training.")}
+    blocks = searched(experiment)
+    wanted: Space = {}
+    for written, choice in space.items():
+        block, dot, key = written.partition(".")
+        if not dot:
+            block, key = next((name for name, keys in blocks.items() if written in keys), ""), written
+        elif key not in blocks.get(block, ()):
+            known = [f"{block}.{key}" for block, keys in blocks.items() for key in keys]
+            raise InputError(f"search.{written}: is no key of the model or its training{suggest(written, known)}")
+        if block == "model" or (block and experiment.model.phases):
+            now = getattr({"model": experiment.config, "training": experiment.training}[block], blocks[block][key])
+            wanted[f"{block}.{key}"] = whole(choice) if type(now) is int else choice
     return wanted
+
+
+def whole(choice: Any) -> Any:
+    """A range of a whole number as one, should its ends have been written as 1e2."""
+    if isinstance(choice, Between) and float(choice.low).is_integer() and float(choice.high).is_integer():
+        return Between(low=int(choice.low), high=int(choice.high), log=choice.log)
+    return choice
 
 
 def applicable(space: Mapping[str, Any], experiment: Experiment) -> Space:
@@ -101,7 +122,7 @@ def refuse_misfits(space: Space, experiment: Experiment) -> None:
     Raises:
         ConfigError: every key that the model and its training lack, and every end or value that they do not admit.
     """
-    known = {f"{block}.{key}" for block in ("model", "training") for key in homes(experiment.tree())[block]}
+    known = {f"{block}.{key}" for block, keys in searched(experiment).items() for key in keys}
     problems = []
     for key, choice in space.items():
         places = [name for name in known if key in (name, name.partition(".")[2])]

@@ -20,12 +20,13 @@ from recsys.view_settings import ViewSettings
 
 
 class Row(NamedTuple):
-    """A number before, its mean and standard deviation over the drawn views."""
+    """A number before, its mean and standard deviation over `draws` of the drawn views."""
 
     name: str
     before: float | None
     mean: float
     sd: float
+    draws: int
 
 
 @dataclass(frozen=True)
@@ -96,14 +97,14 @@ def structure(graph: Data, drawn: list[Data], num_users: int) -> Iterator[Row]:
 
 
 def weights(drawn: list[Data]) -> Iterator[Row]:
-    """Of the edges that are left."""
+    """Of the edges that are left, in those views that weigh them."""
     reports = [report for view in drawn if (report := weights_of(view))]
     for name in reports[0]._fields if reports else ():
         yield row(name.replace("_", " "), None, [getattr(report, name) for report in reports])
 
 
 def features(graph: Data, drawn: list[Data]) -> Iterator[Row]:
-    """How the vectors changed, if they did."""
+    """How the vectors changed, in those views where they did."""
     reports = [report for view in drawn if (report := features_changed(graph, view)) and report.rows_changed]
     for name in reports[0]._fields if reports else ():
         yield row(name.replace("_", " "), None, [getattr(report, name) for report in reports])
@@ -111,7 +112,7 @@ def features(graph: Data, drawn: list[Data]) -> Iterator[Row]:
 
 def row(name: str, before: float | None, after: list[float]) -> Row:
     """A line of a table."""
-    return Row(name, before, fmean(after), pstdev(after))
+    return Row(name, before, fmean(after), pstdev(after), len(after))
 
 
 def isolated(graph: Data, num_users: int) -> tuple[int, int]:

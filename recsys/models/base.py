@@ -61,6 +61,10 @@ class Recommender(Learner):
     class Config:
         """The hyper-parameters and nothing else: one field, one YAML key, explained by the string below it."""
 
+        def idle(self) -> dict[str, str]:
+            """The keys that change nothing beside the values of the others, and why; who writes one is told."""
+            return {}
+
     def __init__(self, train: Interactions, config: Any) -> None:
         super().__init__()
         self.num_users, self.num_items = train.num_users, train.num_items

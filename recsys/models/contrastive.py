@@ -111,6 +111,13 @@ class Contrastive(GraphRecommender):
         margin_weight: Weight = 0.1
         """Weight of the regulariser in the objective margin."""
 
+        def idle(self) -> dict[str, str]:
+            """Those of other objectives."""
+            of_some = {"n_clusters": CLUSTERED, "queue_size": ("momentum",), "margin_weight": ("margin",)}
+            others = {key: some for key, some in of_some.items() if self.objective not in some}
+            reasons = {key: f"only the objectives {', '.join(some)} read it" for key, some in others.items()}
+            return super().idle() | reasons
+
     config: Config
 
     def __init__(self, train: Interactions, config: Config) -> None:

@@ -29,6 +29,10 @@ class DirectAU(GraphRecommender):
         uniformity_weight: Weight = 1.0
         """Weight of the mean uniformity of users and items, beside alignment."""
 
+        def idle(self) -> dict[str, str]:
+            """All about negatives."""
+            return dict.fromkeys(("n_negatives", "hard_negatives", "negative_popularity"), "it has no negatives")
+
     config: Config
 
     def embed(self) -> Tensor:

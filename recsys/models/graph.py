@@ -45,6 +45,11 @@ class GraphRecommender(Recommender):
         uniform_users: bool = False
         """Whether users, not interactions, are drawn with equal chance."""
 
+        def idle(self) -> dict[str, str]:
+            """The choice of the hardest among one."""
+            one = self.hard_negatives and self.n_negatives == 1
+            return {"hard_negatives": "of one negative it is the hardest; set n_negatives"} if one else {}
+
     config: Config
 
     def __init__(self, train: Interactions, config: Config) -> None:

@@ -18,6 +18,9 @@ from recsys.models.base import Index, Recommender
 from recsys.models.losses import bce, bpr
 from recsys.sequences.sampler import PrefixSampler, Sequences, UserSampler
 
+ONLY = {"gru": ("hidden_size", "gru_start"), "transformer": ("n_heads", "inner_size", "attention_dropout", "positions")}
+"""Keys that one encoder reads and the other does not."""
+
 
 class SequenceRecommender(Recommender):
     """A state per history, an embedding per item, and their inner product.
@@ -61,6 +64,16 @@ class SequenceRecommender(Recommender):
         """How the next item is learned: against all items, or against sampled ones."""
         n_negatives: Count = 1
         """Sampled items per target; only for the losses bce and bpr."""
+
+        def idle(self) -> dict[str, str]:
+            """Those of the other encoder, and negatives beside a full softmax."""
+            other = "gru" if self.encoder == "transformer" else "transformer"
+            found = dict.fromkeys(ONLY[other], f"only encoder: {other} has it, this is {self.encoder}")
+            if self.encoder == "transformer":
+                found["hidden_size"] += "; the width of a transformer is embedding_size"
+            if self.loss == "softmax":
+                found["n_negatives"] = "loss: softmax compares with all items; bce and bpr draw negatives"
+            return found
 
     def __init__(self, train: Interactions, config: Config) -> None:
         super().__init__(train, config)

@@ -89,12 +89,17 @@ def test_numbers_are_numbers(text, value):
     assert parse_yaml(text, "here") == value or text == "1_000"
 
 
+def blocks(**keys):
+    """What `override` is told of the blocks: their keys, none with another name."""
+    return lambda tree: {block: {key: key for key in names} for block, names in keys.items()}
+
+
 def test_overrides_find_their_block():
     tree = {"seed": 1, "model": {"kind": "x"}}
     override(
         tree,
         ["seed=3", "model.size=4", "epochs=5", "report=[a, b]"],
-        {"training": ["epochs"], "evaluation": ["report"]},
+        blocks(training=["epochs"], evaluation=["report"]),
     )
     assert tree == {
         "seed": 3,
@@ -103,15 +108,38 @@ def test_overrides_find_their_block():
         "evaluation": {"report": ["a", "b"]},
     }
     with pytest.raises(ConfigError, match="is written key=value"):
-        override(tree, ["epochs"], {})
+        override(tree, ["epochs"], blocks())
     with pytest.raises(ConfigError, match="'seed' is not a block"):
-        override(tree, ["seed.x=1"], {})
+        override(tree, ["seed.x=1"], blocks())
 
 
 def test_overrides_go_into_blocks_that_are_short_or_empty():
     tree = {"model": "x", "training": None}
-    override(tree, ["size=4", "epochs=5"], {"model": ["size"], "training": ["epochs"]})
+    override(tree, ["size=4", "epochs=5"], blocks(model=["size"], training=["epochs"]))
     assert tree == {"model": {"kind": "x", "size": 4}, "training": {"epochs": 5}}
+    with pytest.raises(ConfigError, match="'dataset' is not a block of keys"):
+        override({"dataset": "ml-100k"}, ["dataset.split=x"], blocks())
+
+
+def test_whole_blocks_and_kinds_are_set_before_their_keys():
+    """Which keys there are follows from the kind; the order on the command line does not matter."""
+
+    def homes(tree):
+        keys = {"a": ["x"], "b": ["y"]}[tree["model"]["kind"] if isinstance(tree["model"], dict) else tree["model"]]
+        return {"model": {key: key for key in keys}}
+
+    for change in ("model=b", "model.kind=b"):
+        tree = {"model": {"kind": "a"}}
+        override(tree, ["y=1", change], homes)
+        assert tree == {"model": {"kind": "b", "y": 1}}
+
+
+def test_an_override_replaces_every_other_name_of_its_key():
+    names = {"model": {"cl_weight": "cl_weight", "lmd": "cl_weight", "tau": "tau"}}
+    for old, new in (("lmd", "cl_weight"), ("cl_weight", "lmd"), ("lmd", "model.cl_weight")):
+        tree = {"model": {old: 1, "tau": 2, "mistake": 3}}
+        override(tree, [f"{new}=5"], lambda now: names)
+        assert tree == {"model": {"tau": 2, "mistake": 3, new.partition(".")[2] or new: 5}}
 
 
 def test_files_that_cannot_be_read(tmp_path):
@@ -167,4 +195,4 @@ def test_a_date_is_text_and_never_an_exception():
 
 def test_an_override_that_fits_two_blocks_is_refused():
     with pytest.raises(ConfigError, match=r"write model\.precision or training\.precision"):
-        override({"model": "ease"}, ["precision=fp64"], {"model": ["precision"], "training": ["precision"]})
+        override({"model": "ease"}, ["precision=fp64"], blocks(model=["precision"], training=["precision"]))

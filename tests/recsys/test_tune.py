@@ -5,13 +5,14 @@ from dataclasses import fields, replace
 
 import pytest
 import yaml
+from optuna.distributions import FloatDistribution, IntDistribution
 from worlds import checkerboard
 
 from graphcl.errors import InputError
 from recsys import tune
 from recsys.experiment import Experiment
 from recsys.models import MODELS
-from recsys.search_space import USUAL, Between, applicable, refuse_misfits, searchable, space_of, usual
+from recsys.search_space import USUAL, Between, applicable, distribution, refuse_misfits, searchable, space_of, usual
 from recsys.tune import search, summary, write_best
 
 SPACE = {"learning_rate": Between(low=1e-3, high=0.1, log=True), "n_layers": (1, 2)}
@@ -198,3 +199,22 @@ def test_keys_that_a_model_refuses_together_are_a_failed_trial(tmp_path, world):
     assert done[0]["value"] is not None
     assert done[1]["value"] is None and "cl_layer" in done[1]["failure"]
     assert summary(done, ncl).best == 0
+
+
+def test_a_search_tries_the_model_and_its_training_only():
+    """Whoever could search the rules of judgement would find the most flattering."""
+    experiment = Experiment.load({"dataset": "ml-100k", "model": "lightgcn"})
+    assert searchable(space_of({"mask_history": [True, False]}), experiment) == {}
+    for key in ("evaluation.mask_history", "model.n_layer"):
+        with pytest.raises(InputError, match=f"search.{key}: is no key of the model or its training"):
+            searchable(space_of({key: [1, 2]}), experiment)
+
+
+def test_a_range_of_whole_numbers_may_be_written_as_1e2():
+    experiment = Experiment.load({"dataset": "ml-100k", "model": "lightgcn"})
+    space = space_of(
+        {"train_batch_size": {"low": 1e2, "high": 1e4, "log": True}, "reg_weight": {"low": 0.0, "high": 1.0}}
+    )
+    found = searchable(space, experiment)
+    assert isinstance(distribution(found["training.train_batch_size"]), IntDistribution)
+    assert isinstance(distribution(found["model.reg_weight"]), FloatDistribution)

@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Callable, Mapping
 from enum import Enum
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from recbole.utils import get_model
 from torch import nn
 
 from graphcl.errors import InputError
+from graphcl.training.checkpoint import replacing
 from graphcl.training.state import TrainingState
 
 BRIDGE = "recsys"
@@ -32,6 +34,8 @@ ADMITTED = {
     "recsys.integrations.recbole.adapter": ("class_of",),
 }
 """What a pickle may name and call, beside storages, types of numbers and RecBole's enumerations."""
+DAMAGED = (pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, ImportError, AttributeError, KeyError)
+"""What `torch.load` raises of a file that is missing, cut short, no checkpoint, or of another code."""
 
 
 class Unpickler(pickle.Unpickler):
@@ -81,8 +85,8 @@ def loader(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(file, *arguments, **options)
         try:
             content = original(file, *arguments, weights_only=False, pickle_module=CAREFUL, **options)
-        except pickle.UnpicklingError as error:
-            raise InputError(f"{file}: is not read, for {error}") from error
+        except DAMAGED as error:
+            raise InputError(f"{file}: is not read, for {str(error) or 'it is cut short'}") from error
         if not isinstance(content, Mapping):
             return content
         if BRIDGE in content:
@@ -131,12 +135,16 @@ def save(path: str, config: Any, model: Any, state: TrainingState, position: Map
         "random": state.random(),
         "scaler": state.scaler.state_dict(),
     }
-    torch.save(content, path)
+    with replacing(Path(path)) as scratch:
+        torch.save(content, scratch)
 
 
 def resume(path: str, model: Any, state: TrainingState) -> Mapping[str, Any]:
     """Put weights, optimisers and random draws back; the rest of the checkpoint is returned."""
-    content = torch.load(path, map_location=model.recommender.device, weights_only=True)
+    try:
+        content = torch.load(path, map_location=model.recommender.device, weights_only=True)
+    except DAMAGED as error:
+        raise InputError(f"{path}: is not read, for {str(error) or 'it is cut short'}") from error
     if BRIDGE not in content:
         raise InputError(f"{path}: was not written by our trainer, so that it lacks what a resumed training needs")
     if content[BRIDGE]["kind"] != model.kind:

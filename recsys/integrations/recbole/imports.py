@@ -1,6 +1,5 @@
 """Checkpoints that were trained in RecBole, as run folders of ours."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ from graphcl.errors import InputError
 from graphcl.training import checkpoint
 from graphcl.training.state import BEST
 from recsys.data.interactions import Interactions, Split
-from recsys.experiment import Evaluation, Experiment, Settings
+from recsys.experiment import Evaluation, Experiment, Settings, refuse_long_lists
 from recsys.integrations.recbole.adapter import Adapter
+from recsys.integrations.recbole.checkpoints import DAMAGED
 from recsys.integrations.recbole.compat import running
 from recsys.integrations.recbole.data import split
 from recsys.integrations.recbole.keys import FIXED, LOSSES
@@ -34,12 +34,14 @@ def import_run(path: str | Path, folder: str | Path) -> Run:
         folder: where the run folder is made.
 
     Raises:
-        InputError: the file is no checkpoint of such a model, or the folder exists.
+        InputError: the file is no checkpoint of such a model, its data is gone or has fewer than 10 items, or the
+            folder exists.
     """
     model, data = opened(Path(path))
     evaluation = Evaluation(report=REPORT, mask_history=model.task == "general", repeats="candidates")
-    settings = Settings(dataset=data.protocol["dataset"])
-    experiment = Experiment(settings, type(model), model.config, evaluation=evaluation)
+    refuse_long_lists(REPORT, data.train.num_items)
+    # No data set: an entry of datasets.yaml of the same name may be divided otherwise.
+    experiment = Experiment(Settings(), type(model), model.config, evaluation=evaluation)
     try:
         Path(folder).mkdir(parents=True)
     except OSError as error:
@@ -60,8 +62,10 @@ def opened(path: Path) -> tuple[Recommender, Split]:
 
         try:
             _, model, _, *parts = load_data_and_model(str(path))
-        except (KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
-            raise InputError(f"{path}: is no checkpoint of RecBole's ({error})") from error
+        except (*DAMAGED, TypeError) as error:
+            raise InputError(
+                f"{path}: is no checkpoint of RecBole's, or its data is not where it was ({error or 'it is cut short'})"
+            ) from error
     data = split(*parts)
     if isinstance(model, Adapter):
         return model.recommender.cpu(), data

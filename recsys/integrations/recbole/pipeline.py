@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from graphcl.errors import InputError
 from recsys.config import read
 from recsys.integrations.recbole.adapter import Adapter, model_class
 from recsys.integrations.recbole.compat import running
@@ -57,12 +58,10 @@ def chosen_class(model: str | type[Any]) -> type[Any]:
 
 
 def named_model(files: Sequence[str], written: dict[str, Any]) -> str:
-    """The model that the configuration names; RecBole's own message where it names none."""
+    """The model that the configuration names."""
     from pathlib import Path
 
     for tree in (written, *(read(Path(file)) for file in reversed(files))):
         if "model" in tree:
             return str(tree["model"])
-    raise KeyError(
-        "model need to be specified in at least one of these ways: [model variable, config file, config dict]"
-    )
+    raise InputError("model: is missing; name it in the call, in config_dict or in a file of config_file_list")

@@ -1,12 +1,16 @@
 """RecBole's own models: in our evaluator, and in our run folders."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
 from graphcl.errors import InputError
 from recsys.evaluation.metrics import measure
 from recsys.evaluation.ranking import rank
-from recsys.integrations.recbole import import_run, index_of, running, split
+from recsys.integrations.recbole import import_run, imports, index_of, running, split
+from recsys.integrations.recbole import run as bridge_run
 from recsys.integrations.recbole.imports import sasrec
 from recsys.run import Run
 
@@ -117,9 +121,51 @@ def test_what_cannot_be_imported(world, prepare, tmp_path):
     torch.save({"weights": torch.ones(2)}, tmp_path / "other.pth")
     with pytest.raises(InputError, match="is no checkpoint of RecBole's"):
         import_run(tmp_path / "other.pth", tmp_path / "run")
+    (tmp_path / "empty.pth").touch()
+    with pytest.raises(InputError, match=r"empty\.pth: is not read, for it is cut short|Ran out of input"):
+        import_run(tmp_path / "empty.pth", tmp_path / "run")
     trainer, _ = fitted(prepare("BPR", world, ours=False), saved=True)
     with pytest.raises(InputError, match="is of RecBole's BPR; of its own models SASRec can be imported"):
         import_run(trainer.saved_model_file, tmp_path / "run")
     made = prepare("SASRec", {**world, **SMALL, "hidden_act": "swish"}, ours=False)
     with pytest.raises(InputError, match="hidden_act: 'swish' is not offered, our SASRec has 'gelu'"):
         sasrec(made.model, split(made.train, made.valid, made.test).train)
+
+
+def test_data_that_is_gone_and_lists_that_are_too_long_leave_no_folder(world, prepare, tmp_path, monkeypatch):
+    trainer, _ = fitted(prepare("LightGCN", {**world, "embedding_size": 8}, n_layers=2), saved=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(imports, "REPORT", ("recall@1000",))
+        with pytest.raises(InputError, match="needs lists of 1000 items"):
+            import_run(trainer.saved_model_file, tmp_path / "run")
+    shutil.rmtree(tmp_path / "atomic")
+    with pytest.raises(InputError, match="or its data is not where it was"):
+        import_run(trainer.saved_model_file, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_is_replaced_whole(world, prepare, monkeypatch):
+    """A save that fails leaves the one before; a file that is cut short is told so."""
+    made = prepare("LightGCN", {**world, "embedding_size": 8}, n_layers=2)
+    trainer, _ = fitted(made, saved=True)
+    before = Path(trainer.saved_model_file).read_bytes()
+
+    def half(content, path):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", half)
+        with pytest.raises(InputError, match="No space left on device"):
+            trainer._save_checkpoint(5, verbose=False)
+    assert Path(trainer.saved_model_file).read_bytes() == before
+    assert len(list(Path(trainer.saved_model_file).parent.iterdir())) == 1
+    for cut in (0, len(before) // 2):
+        Path(trainer.saved_model_file).write_bytes(before[:cut])
+        with pytest.raises(InputError, match="is not read, for"):
+            trainer.resume_checkpoint(trainer.saved_model_file)
+
+
+def test_a_call_that_names_no_model():
+    with pytest.raises(InputError, match="model: is missing; name it in the call"):
+        bridge_run(dataset="ml-100k")
