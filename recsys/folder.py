@@ -146,17 +146,18 @@ def installed(package: str) -> str | None:
 
 def commit() -> str | None:
     """The commit of the checkout that this code runs from, marked where files were changed; None outside one."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     try:
-        found = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
+        if Path(git(here, "rev-parse", "--show-toplevel")).resolve() != here.resolve():
+            return None  # installed somewhere within a project of somebody's
+        return git(here, "describe", "--always", "--dirty", "--abbrev=12")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def git(folder: Path, *words: str) -> str:
+    """What git says in `folder`."""
+    found = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10)
     return found.stdout.strip()
 
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from graphcl.errors import InputError
 from graphcl.training import checkpoint
@@ -20,6 +19,7 @@ from recsys import folder as files
 from recsys.data.interactions import Split
 from recsys.data.ragged import Ragged
 from recsys.data.store import read_split, save_split
+from recsys.evaluation.lists import best_lists
 from recsys.evaluation.metrics import PER_USER, measure, parse, per_user
 from recsys.experiment import Experiment
 from recsys.models.base import UNKNOWN_USER, Index, Recommender
@@ -101,6 +101,9 @@ class Run:
         """
         if not 1 <= k <= self.model.num_items:
             raise InputError(f"k: {k} items were asked for, the catalogue has {self.model.num_items}; lower k")
+        for what, ids in (("users", users), *(("histories", history) for history in (histories, *histories))):
+            if isinstance(ids, str):
+                raise InputError(f"{what}: {ids!r} is one text; give a list of ids, such as {[ids]!r}")
         rows = [position(self.user_positions, user, "user") for user in users]
         known = self.history.take(torch.tensor(rows, dtype=torch.long))
         lists = [known.values[a:b].tolist() for a, b in zip(known.offsets, known.offsets[1:], strict=False)]
@@ -108,35 +111,25 @@ class Run:
         names = [*users, *(f"history {number + 1}" for number in range(len(histories)))]
         if not lists:
             raise InputError("nobody to recommend to; give a user's id or a history of item ids")
-        user = torch.tensor(rows + [UNKNOWN_USER] * len(histories), dtype=torch.long)
-        scores = self.scores(user, Ragged.of(lists))
-        scores[scores.isnan()] = -torch.inf  # as in every ranking
-        if not include_seen:
-            seen = Ragged.of(lists)
-            scores[seen.row, seen.values] = -torch.inf
-        if not torch.isfinite(scores).any(dim=1).all():
-            name = names[int((~torch.isfinite(scores).any(dim=1)).nonzero()[0])]
+        user, history = torch.tensor(rows + [UNKNOWN_USER] * len(histories), dtype=torch.long), Ragged.of(lists)
+        index = self.model.index()
+        scores, items = best_lists(index, user.to(self.model.device), history, k, include_seen=include_seen)
+        nothing = (scores[:, 0] == -torch.inf).nonzero()
+        if len(nothing):
             raise InputError(
-                f"{name}: has seen every item, nothing is left to recommend; allow seen items (include_seen)"
+                f"{names[int(nothing[0])]}: has seen every item, nothing is left to recommend; allow seen items "
+                f"(include_seen)"
             )
-        best = scores.topk(k)
         frame = pd.DataFrame(
             {
                 "query": [name for name in names for _ in range(k)],
                 "rank": [*range(1, k + 1)] * len(names),
-                "item": [self.item_name(item) for item in best.indices.flatten().tolist()],
-                "score": best.values.flatten().tolist(),
+                "item": items.flatten().tolist(),
+                "score": scores.flatten().tolist(),
             }
         )
-        return frame[frame["score"] != float("-inf")].reset_index(drop=True)
-
-    def scores(self, user: Tensor, history: Ragged) -> Tensor:
-        """[B, I] scores on the CPU."""
-        with torch.no_grad():
-            index = self.model.index()
-            latest = history.last(index.length) if index.length else history
-            device = self.model.device
-            return index.score(user.to(device), latest.to(device)).float().cpu()
+        frame = frame[frame["score"] != float("-inf")].reset_index(drop=True)
+        return frame.assign(item=[self.item_name(item) for item in frame["item"]])
 
     def export(self, target: str | Path) -> list[Path]:
         """Write item and user vectors, each to Parquet (raw id, vector) and npy; a score is their dot product.

@@ -115,7 +115,8 @@ def get(file: str, spec: File, folder: Path) -> Path:
     assert spec.url is not None
     if spec.member is None:
         return retrieve(spec.url, f"sha256:{spec.sha256}" if spec.sha256 else None, folder / file)
-    archive = retrieve(spec.url, spec.archive, folder / "archive.zip")
+    by_hand = f"unpack {spec.member} of it by hand to {folder.parent} as {file}"
+    archive = retrieve(spec.url, spec.archive, folder / "archive.zip", by_hand)
     try:
         # one member is copied to a name of ours, so no name inside the archive can lead out of the folder
         with zipfile.ZipFile(archive) as opened, opened.open(spec.member) as member, (folder / file).open("wb") as out:
@@ -127,8 +128,10 @@ def get(file: str, spec: File, folder: Path) -> Path:
     return folder / file
 
 
-def retrieve(url: str, known_hash: str | None, path: Path) -> Path:
+def retrieve(url: str, known_hash: str | None, path: Path, by_hand: str = "") -> Path:
     """Download `url` to `path`, several times if it breaks off or does not match its hash.
+
+    by_hand: what to do instead, in words; by default to put the file in the place of `path`.
 
     Raises:
         InputError: all attempts failed; the last cause is named.
@@ -156,6 +159,5 @@ def retrieve(url: str, known_hash: str | None, path: Path) -> Path:
             cause = f"the connection failed or broke off ({type(error).__name__})"
         except ValueError:
             cause = f"what arrived does not have the hash it should have ({known_hash})"
-    raise InputError(
-        f"{url}: {cause}; check the connection, or download it by hand to {path.parent.parent} as {path.name}"
-    )
+    by_hand = by_hand or f"download it by hand to {path.parent.parent} as {path.name}"
+    raise InputError(f"{url}: {cause}; check the connection, or {by_hand}")

@@ -85,7 +85,8 @@ def refuse_overlap(late: Interactions, shared: Tensor, early_name: str, late_nam
         row = int(shared.nonzero()[0])
         raise InputError(
             f"{int(shared.sum()):,} interactions of {late_name} are also in {early_name}, the first of them "
-            f"{pair(late, row)}; keep one of each (filters: [{{kind: duplicates, keep: first}}]) or split by time"
+            f"{pair(late, row)}; keep one of each (filters: [{{kind: duplicates, keep: first}}]; of released parts, "
+            f"in their files) or split by time"
         )
 
 

@@ -14,7 +14,8 @@ import pandas as pd
 from graphcl.errors import InputError
 from recsys.data.interactions import Interactions, Released
 from recsys.data.raw import Rows
-from recsys.data.tabular import combine, demand_content
+from recsys.data.tabular import combine
+from recsys.data.text import demand_content
 
 BLOCK = 1 << 24
 """Bytes of text that are parsed at a time."""
@@ -37,7 +38,10 @@ class LightgcnText:
 
     def read(self, paths: Mapping[str, Path]) -> Interactions | Released:
         """The interactions of {"interactions": path}, or the parts of {"train", "test" and maybe "valid": path}."""
-        ordered = {paths[part] for part in self.sort if part in paths}
+        for part in self.sort:
+            if part not in paths:
+                raise InputError(f"reader.sort: there is no part {part!r}; the parts are {', '.join(paths)}")
+        ordered = {paths[part] for part in self.sort}
 
         def rows(path: Path) -> Rows:
             return ascending(read_lists(path)) if path in ordered else read_lists(path)

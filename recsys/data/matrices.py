@@ -14,8 +14,9 @@ import pandas as pd
 
 from graphcl.errors import InputError
 from recsys.data.interactions import Interactions, Released
-from recsys.data.raw import Numbered, Rows, number_rows
-from recsys.data.tabular import demand_content, divide, roles
+from recsys.data.raw import LARGEST_NUMBER, Numbered, Rows, number_rows
+from recsys.data.tabular import divide, roles
+from recsys.data.text import demand_content
 
 PARTS = ("train", "valid", "test")
 
@@ -48,13 +49,21 @@ class Npz:
         ):
             if name not in arrays:
                 raise InputError(f"{path}: has no array {name!r}; it has {', '.join(sorted(arrays))}")
-            if name.startswith("n_") and arrays[name].size != 1:
-                raise InputError(f"{path}: {name} has shape {arrays[name].shape}; write a single number")
+            if name.startswith("n_"):
+                refuse_no_count(arrays[name], name, path)
         rows = [arrays_to_rows(arrays, prefix, path) for prefix in parts.values()]
         numbered = number_rows(rows, ids="numbers", source=str(path))
         shape = int(arrays["n_users"].item()), int(arrays["n_items"].item())
         sizes = dict(zip(parts, numbered.sizes, strict=True))
         return divide(of_shape(numbered, shape, self.first_id, path), sizes)
+
+
+def refuse_no_count(array: "np.ndarray[Any, Any]", name: str, path: Path) -> None:
+    """Raise `InputError` unless an array holds one whole number of users or items."""
+    if array.size != 1:
+        raise InputError(f"{path}: {name} has shape {array.shape}; write a single number")
+    if not np.issubdtype(array.dtype, np.integer) or not 0 <= int(array.item()) <= LARGEST_NUMBER:
+        raise InputError(f"{path}: {name} is {array.item()!r}; write a whole number of at most {LARGEST_NUMBER:,}")
 
 
 @dataclass(frozen=True, kw_only=True)

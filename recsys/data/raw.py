@@ -71,10 +71,12 @@ def number_rows(
         else (lambda c, role: name_ids(c, role, place))
     )
     (user, user_ids), (item, item_ids) = index(column("user"), "user"), index(column("item"), "item")
-    extra = {
-        name: measurements(column(name), name, place) if all(name in rows.frame for rows in sources) else None
-        for name in ("time", "value")
-    }
+    extra = {}
+    for name in ("time", "value"):
+        there = [name in rows.frame for rows in sources]
+        if any(there) and not all(there):
+            raise InputError(f"{source}: only {sum(there)} of these files have a {name}; take files that all have one")
+        extra[name] = measurements(column(name), name, place) if all(there) else None
     return Numbered(
         user=user,
         item=item,
@@ -98,13 +100,17 @@ def join(columns: Sequence["pd.Series[Any]"]) -> "pd.Series[Any]":
 def name_ids(column: "pd.Series[Any]", role: str, place: Place) -> tuple[Tensor, tuple[str, ...]]:
     """([n] numbers, their names): names in ascending order, so that the order of the rows does not matter."""
     column = whole_numbers(column, role, place)
-    codes, uniques = pd.factorize(column)
+    try:
+        codes, uniques = pd.factorize(column)
+    except TypeError as error:
+        raise InputError(
+            f"{place(0)}: the {role} column holds no names or numbers ({error}); give one id a row"
+        ) from error
     refuse_rows(codes < 0, place, f"the {role} id is missing (empty, NA or NaN); fill it in or delete the row")
     names = pd.Index(uniques).astype(str)
     if not names.is_unique:  # 1 and "1" in one column are one name
         merged, names = pd.factorize(names)
         codes = merged[codes]
-    by_name = names.to_numpy(dtype=str)
     if bool(names.str.fullmatch(r"[+-]?\d+").all()):
         refuse_rows(
             (names.str.startswith("-") & names.str.contains("[1-9]"))[codes],
@@ -114,12 +120,12 @@ def name_ids(column: "pd.Series[Any]", role: str, place: Place) -> tuple[Tensor,
         )
         # whole numbers of any size in the order of their values: by length without zeros in front, then as text
         digits = names.str.lstrip("+-0")
-        order = np.lexsort((by_name, digits.to_numpy(dtype=str), digits.str.len()))
+        order = np.lexsort((names.to_numpy(dtype=str), digits.to_numpy(dtype=str), digits.str.len()))
     else:
-        order = np.argsort(by_name, kind="stable")
+        order = np.argsort(names.to_numpy(dtype=object), kind="stable")  # one long name must not widen all of them
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    return torch.from_numpy(rank[codes]), tuple(by_name[order].tolist())
+    return torch.from_numpy(rank[codes]), tuple(names[order])
 
 
 def number(column: "pd.Series[Any]", role: str, place: Place, first_id: int = 0) -> tuple[Tensor, tuple[str, ...]]:
@@ -166,8 +172,9 @@ def measurements(column: "pd.Series[Any]", name: str, place: Place) -> Tensor:
     column = dated(column, place) if name == "time" else column
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         refuse_rows(column.isna().to_numpy(), place, f"the {name} is missing; fill it in or delete the row")
-        nanoseconds = pd.DatetimeIndex(column).as_unit("ns").asi8
-        return torch.from_numpy(nanoseconds / 1e9)
+        dates = pd.DatetimeIndex(column)
+        per_second = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}[dates.unit]  # nanoseconds end in the year 2262
+        return torch.from_numpy(dates.asi8 / per_second)
     numbers = pd.to_numeric(
         column.astype(object) if isinstance(column.dtype, pd.CategoricalDtype) else column, "coerce"
     )

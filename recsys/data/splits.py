@@ -174,9 +174,10 @@ class GlobalTime:
             raise InputError("split: global_time needs times; name the reader's time column, or use another split")
         time = events.time
         if self.moments is None:
-            sorted_time, n = time.sort().values, len(events)
-            test_from = sorted_time[min(int(n * (1 - self.test)), n - 1)]
-            valid_from = sorted_time[min(int(n * (1 - self.test - self.valid)), n - 1)]
+            ordered, count = time.sort().values, torch.tensor(len(events))
+            starts = [int(share(count, 1 - held)) for held in (self.valid + self.test, self.test)]
+            never = torch.tensor(torch.inf)  # a share of 0 holds nothing out
+            valid_from, test_from = (ordered[start] if start < len(events) else never for start in starts)
         else:
             # seconds since 1970 need double precision: float32 knows every 128th
             time = time.double()

@@ -1,13 +1,10 @@
 """Tables with named columns: CSV, TSV, Parquet, and RecBole's atomic files."""
 
 import codecs
-import csv
-import warnings
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import pandas as pd
 
@@ -15,9 +12,12 @@ from graphcl.errors import InputError
 from recsys.data.attributes import Attributes, Words
 from recsys.data.interactions import Interactions, Released
 from recsys.data.raw import Rows, columns_of
+from recsys.data.text import demand_content, first_row, read_cells, read_text
 
 NAMES = ("interactions", "train", "valid", "test")
 """What a path may be called: one file with everything, or one file per part."""
+QUOTING = (",", ";", "|")
+"""Separators in whose files cells usually may stand in quotes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,8 @@ class Table:
     """The names of the columns, if the file has no header."""
     separator: str | None = None
     """What stands between columns; by default a tab in .tsv files and a comma in others."""
+    quoted: bool | None = None
+    """Whether a cell may stand in double quotes; by default where a comma, a semicolon or a bar separates."""
     encoding: str = "utf-8"
     """The encoding of a text file."""
     ids: Literal["names", "numbers"] = "names"
@@ -63,7 +65,8 @@ class Table:
         if path.suffix == ".parquet":
             return Rows(columns_of(read_parquet(path, wanted), wanted, str(path)), lambda row: f"{path}, row {row + 1}")
         separator = self.separator or ("\t" if ".tsv" in path.suffixes else ",")
-        return read_text(path, separator, self.columns, wanted, encoding=self.encoding, quoted=separator == ",")
+        quoted = separator in QUOTING if self.quoted is None else self.quoted
+        return read_text(path, separator, self.columns, wanted, encoding=self.encoding, quoted=quoted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +80,9 @@ class RecboleAtomic:
     item: str = "item_id"
     """The field of item ids."""
     time: str | None = "timestamp"
-    """The field of times, read in full precision; used if the file has it."""
+    """The field of times, read in full precision; a file without `timestamp` has none."""
     value: str | None = "rating"
-    """The field of ratings; used if the file has it."""
+    """The field of ratings; a file without `rating` has none."""
     attributes: Mapping[str, str] = field(default_factory=dict)
     """The fields of the `.user` and `.item` files that are kept, by the names they get; by default all."""
 
@@ -95,7 +98,12 @@ class RecboleAtomic:
     def rows(self, path: Path) -> Rows:
         """The rows of one file."""
         header = [name.partition(":")[0] for name in first_row(path, "\t")]
-        optional = {role: name for role, name in (("time", self.time), ("value", self.value)) if name in header}
+        usual = RecboleAtomic()
+        optional = {
+            role: name
+            for role, name, default in (("time", self.time, usual.time), ("value", self.value, usual.value))
+            if name in header or name != default  # a name of somebody's own must be there
+        }
         return read_text(path, "\t", None, {"user": self.user, "item": self.item, **optional}, strip_types=True)
 
 
@@ -109,7 +117,7 @@ def read_attributes(path: Path, wanted: Mapping[str, str]) -> dict[str, Words]:
     """
     header = [cell.partition(":") for cell in first_row(path, "\t")]
     names = tuple(name for name, _, _ in header)
-    frame = read_cells(path, "\t", names, dict.fromkeys(names, str), headed=True)
+    frame = read_cells(path, "\t", names, dict.fromkeys(names, str), headed=True, blanks=False)
     ids = frame[names[0]].astype(str)
     if ids.duplicated().any():
         raise InputError(f"{path}: the id {ids[ids.duplicated()].iloc[0]!r} occurs twice; ids must be unique")
@@ -117,8 +125,7 @@ def read_attributes(path: Path, wanted: Mapping[str, str]) -> dict[str, Words]:
     found: dict[str, Words] = {}
     for name, column in (wanted or dict(zip(names[1:], names[1:], strict=True))).items():
         if column in names[1:]:
-            cells = frame[column].fillna("").astype(str)
-            split = [tuple(cell.split()) if column in several else (cell,) if cell else () for cell in cells]
+            split = [tuple(cell.split()) if column in several else (cell,) if cell else () for cell in frame[column]]
             found[name] = dict(zip(ids, split, strict=True))
     return found
 
@@ -181,129 +188,3 @@ def read_parquet(path: Path, wanted: Mapping[str, str | None]) -> pd.DataFrame:
         return pd.read_parquet(path, columns=names if there.issuperset(names) else None)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as Parquet ({error}); write the file again") from error
-
-
-def read_text(
-    path: Path,
-    separator: str,
-    columns: tuple[str, ...] | None,
-    wanted: Mapping[str, str | None],
-    *,
-    encoding: str = "utf-8",
-    quoted: bool = False,
-    strip_types: bool = False,
-) -> Rows:
-    """The wanted columns of a text file; ids become categories of text, so that "007" stays "007"."""
-    header = columns or tuple(first_row(path, separator, encoding, quoted=quoted))
-    if strip_types:
-        header = tuple(name.partition(":")[0] for name in header)
-    columns_of(pd.DataFrame(columns=list(header)), wanted, str(path))
-    for name in header:
-        if header.count(name) > 1:
-            raise InputError(f"{path}: the column {name!r} occurs {header.count(name)} times; rename all but one")
-    types = {name: "category" for name in header if name not in (wanted.get("time"), wanted.get("value"))}
-    frame = read_cells(path, separator, header, types, headed=columns is None, encoding=encoding, quoted=quoted)
-    if frame.empty:
-        raise InputError(f"{path}: has a header but no rows; give at least one interaction")
-    return Rows(columns_of(frame, wanted, str(path)), lambda row: f"{path}, row {row + 1}")
-
-
-def read_cells(
-    path: Path,
-    separator: str,
-    header: tuple[str, ...],
-    types: Mapping[Any, Any],
-    *,
-    headed: bool,
-    encoding: str = "utf-8",
-    quoted: bool = False,
-) -> pd.DataFrame:
-    """The cells of a text file under the names `header`; a column without a type in `types` is inferred."""
-    # pandas' fast parser takes one character; "::" is ":" with an empty column between
-    width = len(separator) if len(set(separator)) == 1 else 1
-    names = [name if position == 0 else f"{name} {position}" for name in header for position in range(width)]
-    names = names[: len(names) - width + 1]
-    demand_content(path)
-    try:
-        # every column is read, for with `usecols` pandas drops superfluous cells of a row without a word
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                path,
-                sep=separator[0] if width > 1 else separator,
-                header=0 if headed else None,  # counts lines as `first_row` does, without blank ones
-                names=names,
-                dtype=types,
-                encoding=encoding,
-                quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
-                index_col=False,
-                engine="c" if len(separator) == width else "python",
-            )
-    except UnicodeDecodeError:
-        raise InputError(bad_byte(path, encoding)) from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read to its end ({error}); download or write it again") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        cause = "rows have more cells than that" if isinstance(error, pd.errors.ParserWarning) else plain(error)
-        raise InputError(
-            f"{path}: every line needs the {len(header)} columns {', '.join(header)} ({cause}); quote cells that hold "
-            f"{separator!r}, or correct the line"
-        ) from error
-    return frame[list(header)]
-
-
-def first_row(path: Path, separator: str, encoding: str = "utf-8", *, quoted: bool = False) -> list[str]:
-    """The cells of the first line.
-
-    Raises:
-        InputError: the file is missing, empty or not text.
-    """
-    demand_content(path)
-    try:
-        row = pd.read_csv(
-            path,
-            sep=separator,
-            header=None,
-            nrows=1,
-            dtype=str,
-            encoding=encoding,
-            keep_default_na=False,
-            quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
-            engine="c" if len(separator) == 1 else "python",
-        )
-    except UnicodeDecodeError:
-        raise InputError(bad_byte(path, encoding)) from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read ({error}); download or write it again") from error
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise InputError(f"{path}: holds no header ({plain(error)}); write the names of the columns first") from error
-    return [str(cell) for cell in row.iloc[0]]
-
-
-def demand_content(path: Path) -> None:
-    """Raise `InputError` unless `path` is a file with something in it."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; correct the path, which counts from {Path.cwd()}")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: is empty; download or write it again")
-
-
-def bad_byte(path: Path, encoding: str) -> str:
-    """A sentence that names the first line which is not in the encoding."""
-    import gzip
-
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode(encoding)
-            except UnicodeDecodeError as error:
-                return (
-                    f"{path}, line {number}: byte 0x{line[error.start]:02x} is not {encoding.upper()}; save the file "
-                    f"as UTF-8, or name its encoding (reader: encoding: latin-1)"
-                )
-    return f"{path}: is not {encoding.upper()} text; save it as UTF-8, or name its encoding"
-
-
-def plain(error: Exception) -> str:
-    """The message of a parser, without its jargon."""
-    return str(error).strip().removeprefix("Error tokenizing data. ").removeprefix("C error: ")

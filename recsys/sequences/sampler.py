@@ -97,8 +97,13 @@ class PrefixSampler:
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Sequences]:
         """All samples once, in random order."""
-        for rows in torch.randperm(self.num_samples, generator=generator).split(BLOCK * batch_size):
-            yield from cut(self.take(rows, generator), batch_size)
+        for block in self.blocks(BLOCK * batch_size, generator):
+            yield from cut(block, batch_size)
+
+    def blocks(self, size: int, generator: torch.Generator) -> Iterator[Sequences]:
+        """As `batches`, each put together by itself."""
+        for rows in torch.randperm(self.num_samples, generator=generator).split(size):
+            yield self.take(rows, generator)
 
     def take(self, rows: Tensor, generator: torch.Generator) -> Sequences:
         """The named samples [B]."""
@@ -147,7 +152,11 @@ class UserSampler:
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Sequences]:
         """All users once, in random order."""
-        for rows in torch.randperm(self.user.numel(), generator=generator).split(batch_size):
+        return self.blocks(batch_size, generator)
+
+    def blocks(self, size: int, generator: torch.Generator) -> Iterator[Sequences]:
+        """As `batches`: a pass over whole histories costs far more than putting them together."""
+        for rows in torch.randperm(self.user.numel(), generator=generator).split(size):
             user, start, stop = self.user[rows], self.start[rows], self.stop[rows]
             history = self.histories.slice(start, stop - 1)
             target = self.histories.slice(start + 1, stop).values

@@ -92,6 +92,6 @@ class ViewSampler:
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Viewed]:
         """All samples once, in random order."""
-        for batch in self.samples.batches(BLOCK * batch_size, generator):
-            first, second = two_views(batch.history, self.edits, generator)
-            yield from cut(Viewed(*batch, first.history, second.history), batch_size)
+        for block in self.samples.blocks(BLOCK * batch_size, generator):
+            first, second = two_views(block.history, self.edits, generator)
+            yield from cut(Viewed(*block, first.history, second.history), batch_size)

@@ -20,6 +20,7 @@ import recsys
 from graphcl.errors import InputError
 from recsys import folder as files
 from recsys.data.store import read_split, save_split
+from recsys.evaluation.lists import best_lists
 from recsys.experiment import Experiment
 from recsys.run import Run
 
@@ -87,15 +88,54 @@ def test_recommendations_are_of_the_own_group_and_new(run):
 
 def test_a_score_that_is_no_number_is_not_recommended(run, monkeypatch):
     best = run.recommend(users=["u5"], k=1)["item"][0]
-    scores = Run.scores
-
-    def broken(self, user, history):
-        found = scores(self, user, history)
-        found[:, self.item_positions[best]] = torch.nan
-        return found
-
-    monkeypatch.setattr(Run, "scores", broken)
+    index, item = run.model.index(), run.item_positions[best]
+    index.items[item] = torch.nan
+    monkeypatch.setattr(run.model, "index", lambda: index)
     assert best not in set(run.recommend(users=["u5"], k=5)["item"])
+
+
+def test_lists_do_not_depend_on_how_many_are_asked_for_at_once(run):
+    index, history = run.model.index(), run.history
+    user = torch.arange(run.split.train.num_users)
+    scores, items = best_lists(index, user, history, 7, include_seen=False)
+    for budget in (1, 4 * run.split.train.num_items * 11):
+        found = best_lists(index, user, history, 7, include_seen=False, memory_budget=budget)
+        torch.testing.assert_close(found[0], scores)
+        assert torch.equal(found[1], items)
+    assert not torch.isin(items + user[:, None] * 10_000, history.values + history.row * 10_000).any()
+
+
+def test_equal_scores_stand_in_the_order_of_items(run):
+    index = replace(run.model.index(), items=torch.zeros_like(run.model.index().items))
+    scores, items = best_lists(
+        index, torch.tensor([0, 1]), run.history.take(torch.tensor([0, 1])), 4, include_seen=True
+    )
+    assert items.tolist() == [[0, 1, 2, 3]] * 2 and not scores.any()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"), [({"users": "u5"}, "users: 'u5'"), ({"histories": ["i1,i2"]}, "histories: 'i1,i2'")]
+)
+def test_a_text_is_no_list_of_ids(run, wrong, words):
+    """Its letters might be ids, too."""
+    with pytest.raises(InputError, match=f"{words} is one text; give a list of ids"):
+        run.recommend(**wrong)
+
+
+def test_the_commit_is_that_of_this_code(tmp_path, monkeypatch):
+    """Code that lies in the repository of another project has none of its commits."""
+    there = tmp_path / "recsys"
+    there.mkdir()
+    for words in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"],
+    ):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    monkeypatch.setattr(files, "__file__", str(there / "folder.py"))
+    assert files.commit() is not None
+    (tmp_path / "lib" / "recsys").mkdir(parents=True)
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "lib" / "recsys" / "folder.py"))
+    assert files.commit() is None
 
 
 def test_sequences_go_on_where_they_must(tmp_path):

@@ -15,7 +15,7 @@ import pandas as pd
 from recbole.data.dataset import Dataset, SequentialDataset
 
 from graphcl.errors import InputError
-from recsys.data.tabular import first_row
+from recsys.data.text import first_row
 from recsys.integrations.recbole.keys import EXACT_TIMESTAMPS
 from recsys.integrations.recbole.registry import PREFIX
 

@@ -32,6 +32,9 @@ FILES = {
     "nan.csv": (b"user,item\n1,2\nNaN,3\n", {}, r"nan\.csv, row 2: the user id is missing"),
     "short.csv": (b"user,item\n1,2\n3\n", {}, r"short\.csv, row 2: the item id is missing"),
     "long.csv": (b"user,item\n1,2\n1,2,3\n", {}, r"long\.csv: every line needs the 2 columns .*line 3.*; quote"),
+    "long.tsv": (b"user\titem\n1\t2\n1\t2\t3\n", {}, r"long\.tsv: every line needs .*line 3.*; correct the line"),
+    "packed.zip": (b"PK", {}, r"packed\.zip: is an archive; unpack it and name the file in it"),
+    "false.csv.xz": (b"no", {}, r"false\.csv\.xz: cannot be read"),
     "negative.csv": (b"user,item\n1,2\n-4,3\n", {}, r"negative\.csv, row 2: the user id '-4' is negative"),
     "time.csv": (
         b"user,item,time\n1,2,5\n1,3,soon\n",
@@ -143,6 +146,10 @@ def test_arrays_that_do_not_fit_together(tmp_path):
         ({"train_item": [0]}, r"the arrays of train_ differ in shape"),
         ({"train_item": [0, -1]}, r"train_user\[1\]: the item id '-1' is too small"),
         ({"train_item": [0.5, 1]}, r"the item id '0.5' is not a whole number"),
+        ({"n_users": np.nan}, r"n_users is nan; write a whole number of at most"),
+        ({"n_users": 2.7}, r"n_users is 2\.7; write a whole number"),
+        ({"n_users": "two"}, r"n_users is 'two'; write a whole number"),
+        ({"n_items": 10**12}, r"n_items is 1000000000000; write a whole number of at most"),
         ({"n_users": None}, r"has no array 'n_users'; it has n_items, test_item"),
     ]:
         arrays = {name: np.array(value) for name, value in {**whole, **change}.items() if value is not None}

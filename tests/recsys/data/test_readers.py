@@ -2,6 +2,7 @@ import gzip
 import io
 import os
 import pickle
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -90,6 +91,52 @@ def test_quoted_cells_and_kept_zeros(tmp_path):
     made = read("table", tmp_path / "data.csv")
     assert made.user_ids == ("Smith, J.",)
     assert made.item_ids == ("007", "7")
+
+
+def test_quotes_beside_other_separators(tmp_path):
+    """Book-Crossing's files; a tab needs none, unless somebody says so."""
+    text = '"user";"item";"stars"\n"a;b";"x";"3"\n"c";"y";"4"\n'
+    (tmp_path / "d.csv").write_text(text)
+    found = read("table", tmp_path / "d.csv", separator=";", value="stars")
+    assert (found.user_ids, found.value.tolist()) == (("a;b", "c"), [3, 4])
+    (tmp_path / "d.tsv").write_text(text.replace(";", "\t"))
+    assert read("table", tmp_path / "d.tsv", quoted=True).user_ids == ("a\tb", "c")
+    with pytest.raises(InputError, match="the user column 'user' is not there"):
+        read("table", tmp_path / "d.tsv")
+
+
+def test_a_field_that_was_asked_for_must_be_there(tmp_path):
+    """Only the usual names may be missing: a misspelt one would put rows into the order of the file."""
+    (tmp_path / "d.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\na\tx\t3\nb\ty\t2\n")
+    assert read("recbole_atomic", tmp_path / "d.inter").value is None
+    with pytest.raises(InputError, match="the time column 'timestmp' is not there; did you mean 'timestamp'"):
+        read("recbole_atomic", tmp_path / "d.inter", time="timestmp")
+    (tmp_path / "e.inter").write_text("user_id:token\titem_id:token\na\tx\nb\ty\n")
+    with pytest.raises(InputError, match="only 1 of these files have a time"):
+        read("recbole_atomic", {"train": tmp_path / "d.inter", "test": tmp_path / "e.inter"})
+    (tmp_path / "train.txt").write_text("0 1 2\n")
+    with pytest.raises(InputError, match="there is no part 'tran'; the parts are train, test"):
+        read("lightgcn_text", {"train": tmp_path / "train.txt", "test": tmp_path / "train.txt"}, sort=("tran",))
+
+
+def test_words_of_attributes_are_words(tmp_path):
+    """NA is an id and a country, null a brand; an empty cell is nothing."""
+    (tmp_path / "d.inter").write_text("user_id:token\titem_id:token\na\t1\nb\t2\n")
+    (tmp_path / "d.item").write_text("item_id:token\tland:token\tbrand:token_seq\n1\tNA\tNone null\nNA\t\tx\n")
+    found = read("recbole_atomic", {"interactions": tmp_path / "d.inter", "item": tmp_path / "d.item"}).attributes.item
+    assert found["land"] == {"1": ("NA",), "NA": ()}
+    assert found["brand"] == {"1": ("None", "null"), "NA": ("x",)}
+
+
+def test_one_long_id_does_not_widen_the_others():
+    users = [f"u{number}" for number in range(4000)] + ["v" * 100_000]
+    frame = pd.DataFrame({"user": users, "item": ["x"] * len(users)})
+    tracemalloc.start()
+    found = Interactions.from_dataframe(frame)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.user_ids == tuple(sorted(users))
+    assert peak < 50e6  # 1.6 GB as an array of fixed width
 
 
 def test_quotes_in_atomic_files_are_letters(tmp_path):
@@ -222,6 +269,13 @@ def test_times_may_be_written_as_dates(tmp_path):
     (tmp_path / "d.csv").write_text("user,item,time\n1,2,1970-01-02\n1,3,soon\n")
     with pytest.raises(InputError, match=r"d\.csv, row 2: the time 'soon' is no date such as 2020-12-31"):
         read("table", tmp_path / "d.csv", time="time")
+
+
+def test_dates_beyond_the_range_of_nanoseconds():
+    for unit, factor in (("s", 1), ("ms", 1000)):
+        time = np.array([32503680000 * factor, 5 * factor], dtype=f"datetime64[{unit}]")  # the year 3000
+        found = Interactions.from_dataframe(pd.DataFrame({"user": [1, 2], "item": [3, 4], "time": time}), time="time")
+        assert found.time.tolist() == [32503680000, 5]
 
 
 def test_a_matrix_pickled_by_old_scipy_is_read(tmp_path):

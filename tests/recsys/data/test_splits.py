@@ -273,3 +273,15 @@ def test_the_guard_refuses_what_cannot_be_learnt_or_measured():
     with pytest.raises(InputError, match="the test part is empty"):
         audit(split_of(TRAIN, empty, empty))
     assert audit(split_of(TRAIN, empty, ([0], [1], [4]))).repeats == 0
+
+
+def test_shares_by_time_lose_nothing_to_rounding():
+    for count, valid, test, sizes in (
+        (100, 0.05, 0.05, [90, 5, 5]),
+        (10, 0.0, 0.9, [1, 0, 9]),
+        (10, 0.2, 0.0, [8, 2, 0]),
+    ):
+        row = torch.arange(count)
+        events = Interactions(user=row, item=row, num_users=count, num_items=count, time=row)
+        parts = GlobalTime(valid=valid, test=test).divide(events)
+        assert [len(parts.train), len(parts.valid), len(parts.test)] == sizes

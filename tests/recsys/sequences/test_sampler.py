@@ -1,5 +1,7 @@
 """Samplers against a loop over users."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +9,9 @@ from hypothesis import strategies as st
 
 from graphcl.errors import InputError
 from recsys.data.ragged import Ragged
-from recsys.sequences.sampler import PrefixSampler, UserSampler
+from recsys.sequences import views
+from recsys.sequences.augment import Crop, Reorder
+from recsys.sequences.sampler import BLOCK, PrefixSampler, UserSampler
 
 ITEMS = 12
 HISTORIES = st.lists(st.lists(st.integers(0, ITEMS - 1), max_size=9), min_size=1, max_size=8).filter(
@@ -73,3 +77,21 @@ def test_order_follows_the_generator() -> None:
 def test_histories_of_one_item_cannot_be_learned_from() -> None:
     with pytest.raises(InputError, match="none has two items"):
         PrefixSampler(Ragged.of([[1], [2], []]), ITEMS, 4)
+
+
+@pytest.mark.parametrize("kind", [PrefixSampler, UserSampler])
+def test_views_are_drawn_a_block_at_a_time(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many samples there are: an epoch of them need not fit the memory."""
+    histories = Ragged.of([[1, 2, 3]] * 3000)
+    seen = []
+    drawn = views.two_views
+
+    def watched(history: Ragged, *rest: Any) -> Any:
+        seen.append(history.num_rows)
+        return drawn(history, *rest)
+
+    monkeypatch.setattr(views, "two_views", watched)
+    sampler = views.ViewSampler(kind(histories, ITEMS, 5), (Crop(0.4), Reorder(0.6)))
+    sizes = [len(batch.user) for batch in sampler.batches(2, torch.Generator().manual_seed(0))]
+    assert max(seen) == 2 * BLOCK and sum(seen) == sum(sizes)
+    assert sizes == [2] * sampler.steps(2)
