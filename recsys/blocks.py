@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from graphcl.training.loop import Training
-from recsys.config import ConfigError, choose, construct, named, override, read, suggest
+from recsys.config import ConfigError, choose, construct, named, read, suggest
+from recsys.overrides import assigned, override
 
 S = TypeVar("S")
 Source = str | Path | Mapping[str, Any]
@@ -92,7 +93,7 @@ def refuse_idle(config: Any, block: Mapping[str, Any], problems: list[str]) -> N
     written = {names[key] for key in block if key in names}
     if written >= set(names.values()):
         return
-    idle: Mapping[str, str] = getattr(config, "idle", dict)()
+    idle: Mapping[str, str] = getattr(config, "idle", dict)()  # embedders say nothing of the kind
     problems += [f"model.{key}: has no effect; {why}" for key, why in idle.items() if key in written]
 
 
@@ -105,7 +106,7 @@ def kind_in(block: Any) -> str:
 def kind_of_model(source: Path, overrides: Iterable[str]) -> str:
     """The kind of model that a file and overrides ask for, "" if none."""
     tree = read(source)
-    about = [one for one in overrides if one.partition("=")[0].strip() in ("model", "model.kind")]
+    about = [one for one in overrides if assigned(one)[0] in ("model", "model.kind")]
     override(tree, about, lambda now: {})
     return kind_in(tree.get("model"))
 

@@ -105,13 +105,12 @@ class Run:
             if isinstance(ids, str):
                 raise InputError(f"{what}: {ids!r} is one text; give a list of ids, such as {[ids]!r}")
         rows = [position(self.user_positions, user, "user") for user in users]
-        known = self.history.take(torch.tensor(rows, dtype=torch.long))
-        lists = [known.values[a:b].tolist() for a, b in zip(known.offsets, known.offsets[1:], strict=False)]
-        lists += [[position(self.item_positions, item, "item") for item in history] for history in histories]
+        given = [[position(self.item_positions, item, "item") for item in history] for history in histories]
         names = [*users, *(f"history {number + 1}" for number in range(len(histories)))]
-        if not lists:
+        if not names:
             raise InputError("nobody to recommend to; give a user's id or a history of item ids")
-        user, history = torch.tensor(rows + [UNKNOWN_USER] * len(histories), dtype=torch.long), Ragged.of(lists)
+        user = torch.tensor(rows + [UNKNOWN_USER] * len(given), dtype=torch.long)
+        history = self.history.take(user[: len(rows)]).join(Ragged.of(given))
         index = self.model.index()
         scores, items = best_lists(index, user.to(self.model.device), history, k, include_seen=include_seen)
         nothing = (scores[:, 0] == -torch.inf).nonzero()

@@ -7,8 +7,9 @@ import pytest
 
 from graphcl.ranges import Count, Dropout, Positive
 from graphcl.schedules import Constant, Linear, Schedule
-from recsys.config import ConfigError, build, dump, kind_of, override, parse_yaml, read, suggest
+from recsys.config import ConfigError, build, dump, kind_of, parse_yaml, read, suggest
 from recsys.keys import describe
+from recsys.overrides import override
 
 
 @dataclass(frozen=True, kw_only=True)

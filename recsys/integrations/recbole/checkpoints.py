@@ -86,7 +86,7 @@ def loader(original: Callable[..., Any]) -> Callable[..., Any]:
         try:
             content = original(file, *arguments, weights_only=False, pickle_module=CAREFUL, **options)
         except DAMAGED as error:
-            raise InputError(f"{file}: is not read, for {str(error) or 'it is cut short'}") from error
+            raise unread(file, error) from error
         if not isinstance(content, Mapping):
             return content
         if BRIDGE in content:
@@ -96,6 +96,11 @@ def loader(original: Callable[..., Any]) -> Callable[..., Any]:
         return content
 
     return load
+
+
+def unread(file: Any, error: Exception) -> InputError:
+    """What is said of a file that is no checkpoint, or no longer one."""
+    return InputError(f"{file}: is not read, for {str(error) or 'it is cut short'}")
 
 
 def legacy(file: Any, **options: Any) -> Any:
@@ -144,7 +149,7 @@ def resume(path: str, model: Any, state: TrainingState) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location=model.recommender.device, weights_only=True)
     except DAMAGED as error:
-        raise InputError(f"{path}: is not read, for {str(error) or 'it is cut short'}") from error
+        raise unread(path, error) from error
     if BRIDGE not in content:
         raise InputError(f"{path}: was not written by our trainer, so that it lacks what a resumed training needs")
     if content[BRIDGE]["kind"] != model.kind:

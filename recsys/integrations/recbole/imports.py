@@ -62,6 +62,8 @@ def opened(path: Path) -> tuple[Recommender, Split]:
 
         try:
             _, model, _, *parts = load_data_and_model(str(path))
+        except InputError:
+            raise
         except (*DAMAGED, TypeError) as error:
             raise InputError(
                 f"{path}: is no checkpoint of RecBole's, or its data is not where it was ({error or 'it is cut short'})"
