@@ -9,12 +9,12 @@ from recsys.report import STYLE
 PAGE_STYLE = (
     STYLE
     + """
-body { max-width: 1080px } h3 { font-size: 1em; margin: 1.6em 0 .4em }
-.wide { overflow-x: auto; margin: 1em 0 } td:first-child { white-space: nowrap }
-table { font-size: 13.5px; font-variant-numeric: tabular-nums }
-th { background: #f6f6f6; font-weight: 600; white-space: nowrap } td.number { white-space: nowrap }
-th.text, td.text { text-align: left } caption, figcaption { text-align: left; color: #666; font-size: 13.5px }
-caption { caption-side: bottom; padding-top: .5em } figure { margin: 1.2em 0 } tr.absent td { color: #999 }
+body { max-width: 1240px } h3 { font-size: 1em; margin: 1.6em 0 .4em } p, figcaption { max-width: 56em }
+figure { margin: 1.2em 0 } figcaption { color: #666; font-size: 13.5px; margin-top: .5em }
+.wide { overflow-x: auto } table { font-size: 13.5px; font-variant-numeric: tabular-nums } th, td { padding: .3em .6em }
+th { background: #f6f6f6; font-weight: 600; white-space: nowrap } td:first-child, td.number { white-space: nowrap }
+th.text, td.text { text-align: left } td.text + td.text, td.number + td.text { min-width: 8em }
+tr.absent td { color: #999 }
 """
 )
 ABSENT = "not run"
@@ -96,7 +96,8 @@ def page(document: Document) -> str:
     )
     title = html.escape(document.title)
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width, initial-scale=1'>"
         f"<title>{title}</title><style>{PAGE_STYLE}</style>"
         f"<h1>{title}</h1><p class=lead>{html.escape(document.lead)}</p>{body}</html>\n"
     )
@@ -114,7 +115,7 @@ def html_parts(parts: Sequence[Part]) -> Iterator[str]:
 
 
 def html_grid(grid: Grid) -> str:
-    """A table that can be scrolled sideways."""
+    """A table that can be scrolled sideways; its caption cannot."""
 
     def cell(tag: str, column: int, text: str, strong: bool = False) -> str:
         kind = "text" if column in grid.text else "number"
@@ -129,8 +130,8 @@ def html_grid(grid: Grid) -> str:
         + "</tr>"
         for row, cells in enumerate(grid.rows)
     )
-    caption = f"<caption>{html.escape(grid.caption)}</caption>" if grid.caption else ""
-    return f"<div class=wide><table>{caption}{head}{body}</table></div>"
+    caption = f"<figcaption>{html.escape(grid.caption)}</figcaption>" if grid.caption else ""
+    return f"<figure><div class=wide><table>{head}{body}</table></div>{caption}</figure>"
 
 
 LATEX = {
