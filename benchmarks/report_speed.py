@@ -5,12 +5,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import metapath_costs
 from benchmarks.report_document import Document, Grid, Part, Section, markdown, page
 from graphcl.errors import InputError
 from graphcl.training.checkpoint import write_atomically
 
 NAME = "speed"
 """What the report is called on the command line, among the tables."""
+
+TITLES: Mapping[str, str] = {
+    "dccf": "A step of DCCF",
+    "dccf_gpu": "A step of DCCF on a GPU",
+    "metapath": "MEOW and AdaMEOW",
+    "ops": "Sparse products",
+    "recbole": "Beside RecBole",
+    "scaling": "How a step of DCCF grows",
+    "sequence": "Sequence models beside their authors' way",
+}
+"""Headings of the measurements; one without is headed by its name."""
 
 
 def write_speed_report(results: Path) -> list[Path]:
@@ -22,7 +34,10 @@ def write_speed_report(results: Path) -> list[Path]:
     sources = sorted(results.glob("speed_*.json"))
     if not sources:
         raise InputError(f"{results}: has no measurement speed_*.json; make one with python -m benchmarks.speed")
-    sections = [Section(path.stem.removeprefix("speed_"), list(parts(read(path)))) for path in sources]
+    names = [path.stem.removeprefix("speed_") for path in sources]
+    sections = [
+        Section(TITLES.get(name, name), list(parts(read(path)))) for name, path in zip(names, sources, strict=True)
+    ]
     lead = "Measured by python -m benchmarks.speed and its kin; ratios within one run count, because machines differ."
     document = Document("Speed and memory", lead, sections)
     written = []
@@ -44,7 +59,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def parts(tree: Mapping[str, Any]) -> Iterator[Part]:
-    """A note, the tables, the machine; a tree without tables is one table, a row each key."""
+    """A note, the tables, the machine; a tree without tables is that of `speed_metapath`."""
     if note := tree.get("note"):
         yield note
     if "tables" in tree:
@@ -53,7 +68,7 @@ def parts(tree: Mapping[str, Any]) -> Iterator[Part]:
     elif "rows" in tree:
         yield grid(tree["rows"], str(tree.get("machine", "")))
     else:
-        yield grid([{"": name, **row} for name, row in tree.items() if isinstance(row, dict)], "")
+        yield from metapath_costs.speed(tree)
     if environment := tree.get("environment"):
         machine = environment["machine"]
         yield (
