@@ -54,7 +54,7 @@ SINGLE: Mapping[str, str] = {
 }
 
 
-def speed(timings: Mapping[str, Mapping[str, float]]) -> list[str | Grid]:
+def speed(timings: Mapping[str, Mapping[str, float]]) -> list[Grid]:
     """What `benchmarks.speed_metapath` has measured: single tasks, and how the models grow."""
     lines = [
         (title, f"{timings[name]['cpu_seconds']:.2f}", f"{timings[name]['mib']:,.0f}")

@@ -1,6 +1,7 @@
 """A report as such: sections of sentences, grids and figures, and how they become Markdown, HTML and LaTeX."""
 
 import html
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -9,16 +10,19 @@ from recsys.report import STYLE
 PAGE_STYLE = (
     STYLE
     + """
-body { max-width: 1240px } h3 { font-size: 1em; margin: 1.6em 0 .4em } p, figcaption { max-width: 56em }
+body { max-width: 1340px } h3 { font-size: 1em; margin: 1.6em 0 .4em } p, li, figcaption { max-width: 56em }
+ul { margin: .5em 0; padding-left: 1.2em }
 figure { margin: 1.2em 0 } figcaption { color: #666; font-size: 13.5px; margin-top: .5em }
 .wide { overflow-x: auto } table { font-size: 13.5px; font-variant-numeric: tabular-nums } th, td { padding: .3em .6em }
-th { background: #f6f6f6; font-weight: 600; white-space: nowrap } td:first-child, td.number { white-space: nowrap }
+th { background: #f6f6f6; font-weight: 600; white-space: nowrap } td.number { white-space: nowrap } td:first-child { min-width: 10em }
 th.text, td.text { text-align: left } td.text + td.text, td.number + td.text { min-width: 8em }
 tr.absent td { color: #999 }
 """
 )
 ABSENT = "not run"
 """What stands in the cells of a row that has no record."""
+POINT = "- "
+"""What a sentence begins with that is a point of a list."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def page(document: Document) -> str:
         "<!doctype html><html lang=en><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width, initial-scale=1'>"
         f"<title>{title}</title><style>{PAGE_STYLE}</style>"
-        f"<h1>{title}</h1><p class=lead>{html.escape(document.lead)}</p>{body}</html>\n"
+        f"<h1>{title}</h1><p class=lead>{prose(document.lead)}</p>{body}</html>\n"
     )
 
 
@@ -109,9 +113,16 @@ def html_parts(parts: Sequence[Part]) -> Iterator[str]:
         if isinstance(part, Grid):
             yield html_grid(part)
         elif isinstance(part, Figure):
-            yield f"<figure>{part.svg}<figcaption>{html.escape(part.caption)}</figcaption></figure>"
+            yield f"<figure>{part.svg}<figcaption>{prose(part.caption)}</figcaption></figure>"
+        elif part.startswith(POINT):
+            yield f"<ul><li>{prose(part.removeprefix(POINT))}</ul>"
         else:
-            yield f"<p>{html.escape(part)}</p>"
+            yield f"<p>{prose(part)}</p>"
+
+
+def prose(text: str) -> str:
+    """A sentence as HTML, names in backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 def html_grid(grid: Grid) -> str:
@@ -130,7 +141,7 @@ def html_grid(grid: Grid) -> str:
         + "</tr>"
         for row, cells in enumerate(grid.rows)
     )
-    caption = f"<figcaption>{html.escape(grid.caption)}</figcaption>" if grid.caption else ""
+    caption = f"<figcaption>{prose(grid.caption)}</figcaption>" if grid.caption else ""
     return f"<figure><div class=wide><table>{head}{body}</table></div>{caption}</figure>"
 
 

@@ -55,6 +55,8 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is no readable measurement ({error}); measure again") from error
     if not isinstance(tree, dict):
         raise InputError(f"{path}: is no measurement, it holds {type(tree).__name__}; measure again")
+    if "tables" not in tree and not any(grid.rows for grid in metapath_costs.speed(tree)):
+        raise InputError(f"{path}: is no measurement, it has no tables; measure again")
     return tree
 
 
@@ -65,8 +67,6 @@ def parts(tree: Mapping[str, Any]) -> Iterator[Part]:
     if "tables" in tree:
         for table in tree["tables"]:
             yield grid(table["rows"], table["title"])
-    elif "rows" in tree:
-        yield grid(tree["rows"], str(tree.get("machine", "")))
     else:
         yield from metapath_costs.speed(tree)
     if environment := tree.get("environment"):

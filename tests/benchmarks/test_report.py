@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.report import write_report
-from benchmarks.report_document import Grid, latex, markdown_grid, page
+from benchmarks.report_document import Grid, html_parts, latex, markdown_grid, page
 from benchmarks.report_sections import Sections
 from benchmarks.summary import Summary
 from benchmarks.table import Board, Home
@@ -304,6 +304,12 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
+def test_sentences_of_a_page_keep_their_points_and_names():
+    shown = list(html_parts(["- a `b` <c>", "d ` e", Grid(("", "n"), (("x", "1"),), "of `f`")]))
+    assert shown[:2] == ["<ul><li>a <code>b</code> &lt;c&gt;</ul>", "<p>d ` e</p>"]
+    assert shown[2].endswith("</table></div><figcaption>of <code>f</code></figcaption></figure>")
+
+
 def test_the_page_needs_nothing_from_outside_and_escapes_names(filled, put):
     put("simgcl", 0, HALF + 0.1, slices={rule: parts() for rule in filled.table.masking})
     path = write_report(filled)[3]
@@ -341,6 +347,9 @@ def test_the_list_counts_records(filled, command):
     assert [cell.strip() for cell in line.split("│")[1:-1]] == ["tiny", "A tiny world", "3", "4", "0"]
 
 
+SCALE = {"build_cpu_seconds": 1.0, "step_cpu_seconds": 2.0, "peak_gib": 3.0}
+
+
 def test_speed_measurements_become_one_page(home, command):
     status, _, errors = command("report", "speed")
     assert (status, "has no measurement" in errors) == (1, True)
@@ -348,21 +357,25 @@ def test_speed_measurements_become_one_page(home, command):
     results.mkdir()
     published = {"note": "A note.", "tables": [{"title": "A title", "rows": [{"job": "x", "s": 0.12345, "n": None}]}]}
     (results / "speed_a.json").write_text(json.dumps(published))
-    (results / "speed_b.json").write_text(
-        json.dumps({"machine": "m", "rows": [{"job": "y", "ours": {"cpu_s": 12345.6}}]})
-    )
-    (results / "speed_c.json").write_text(json.dumps({"ours": {"mib": 3}, "theirs": {"mib": 4, "s": 1}}))
+    nested = {"title": "", "rows": [{"job": "y", "ours": {"cpu_s": 12345.6}}]}
+    (results / "speed_b.json").write_text(json.dumps({"tables": [nested]}))
+    measured = {"meow_ours": {"cpu_seconds": 1.234, "mib": 5}, "scale_meow_1000": SCALE, "scale_meow_200": SCALE}
+    (results / "speed_metapath.json").write_text(json.dumps(measured))
     assert command("report", "speed")[0] == 0
     text = (results / "speed.md").read_text()
     for line in (
+        "## a",
         "| x | 0.1235 |  |",
         "| job | ours cpu s |",
         "| y | 12,346 |",
-        "| ours | 3 |  |",
-        "| theirs | 4 | 1 |",
+        "## MEOW and AdaMEOW",
+        "| MEOW on ACM, an epoch | 1.23 | 5 |",
+        "| meow | 200 | 2,000 | 1.00 | 2.00 | 3.00 |\n| meow | 1,000 |",
     ):
         assert line in text
     assert (results / "speed.html").exists()
-    (results / "speed_c.json").write_text("{")
-    status, _, errors = command("report", "speed")
-    assert (status, "speed_c.json: is no readable measurement" in errors) == (1, True)
+    mishaps = (("{", "is no readable measurement"), ("[1]", "it holds list"), ('{"a": {}}', "has no tables"))
+    for damaged, told in mishaps:
+        (results / "speed_c.json").write_text(damaged)
+        status, _, errors = command("report", "speed")
+        assert (status, "speed_c.json: is no" in errors, told in errors) == (1, True, True), damaged
