@@ -14,7 +14,7 @@ body { max-width: 1340px } h3 { font-size: 1em; margin: 1.6em 0 .4em } p, li, fi
 ul { margin: .5em 0; padding-left: 1.2em }
 figure { margin: 1.2em 0 } figcaption { color: #666; font-size: 13.5px; margin-top: .5em }
 .wide { overflow-x: auto } table { font-size: 13.5px; font-variant-numeric: tabular-nums } th, td { padding: .3em .6em }
-th { background: #f6f6f6; font-weight: 600; white-space: nowrap } td.number { white-space: nowrap } td:first-child { min-width: 10em }
+th { background: #f6f6f6; font-weight: 600 } th, td.number { white-space: nowrap } td:first-child { min-width: 10em }
 th.text, td.text { text-align: left } td.text + td.text, td.number + td.text { min-width: 8em }
 tr.absent td { color: #999 }
 """
