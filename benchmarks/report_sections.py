@@ -110,10 +110,11 @@ class Sections:
             "seeds",
             "",
         )
+        made = "one comparison" if len(found) == 1 else f"the {len(found)} comparisons"
         caption = (
             f"Against {self.summary.title(best)}, the baseline of highest {table.monitor} on test: differences of each "
             f"user's mean over seeds. Interval: bootstrap over users; d: Cohen's, of paired differences; p: paired "
-            f"t-test; Holm: corrected for the {len(found)} comparisons. All this is of users and knows nothing of how "
+            f"t-test; Holm: corrected for {made}. All this is of users and knows nothing of how "
             f"far one training lies from the next: better or worse means a corrected p below {LEVEL} and every seed of "
             f"the one above every seed of the other; a row with seeds still to run is not judged."
         )
