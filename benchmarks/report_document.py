@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from recsys.report import STYLE
+from recsys.report import STYLE, whole_page
 
 PAGE_STYLE = (
     STYLE
@@ -98,13 +98,8 @@ def page(document: Document) -> str:
         f"<section><h2>{html.escape(section.title)}</h2>{''.join(html_parts(section.parts))}</section>"
         for section in document.sections
     )
-    title = html.escape(document.title)
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8>"
-        "<meta name=viewport content='width=device-width, initial-scale=1'>"
-        f"<title>{title}</title><style>{PAGE_STYLE}</style>"
-        f"<h1>{title}</h1><p class=lead>{prose(document.lead)}</p>{body}</html>\n"
-    )
+    head = f"<h1>{html.escape(document.title)}</h1><p class=lead>{prose(document.lead)}</p>"
+    return whole_page(document.title, PAGE_STYLE, head + body) + "\n"
 
 
 def html_parts(parts: Sequence[Part]) -> Iterator[str]:

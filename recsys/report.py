@@ -64,10 +64,15 @@ def page(folder: Path) -> str:
             )
         ),
     ]
+    return whole_page(title, STYLE, "".join(sections))
+
+
+def whole_page(title: str, style: str, body: str) -> str:
+    """A page of its own around `body`, which is HTML; nothing in it is fetched from elsewhere."""
     return (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width, initial-scale=1'>"
-        f"<title>{html.escape(title)}</title><style>{STYLE}</style>{''.join(sections)}</html>"
+        f"<title>{html.escape(title)}</title><style>{style}</style>{body}</html>"
     )
 
 
