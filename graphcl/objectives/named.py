@@ -113,11 +113,11 @@ class AdaptiveInfoNCE(Contrast):
         super().__init__(temperature, **options)
         self.weight_net = weight_net
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
-        """`a` and `b` [N, d]; the network sees them as they are given."""
+    def forward(self, a: Tensor, b: Tensor, group: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """`a` and `b` [N, d], `group` [N] as in `Contrast`; the network sees the views as they are given."""
         with torch.autocast(a.device.type, enabled=False):
             weight: PairTerm = LearnedWeight(self.weight_net, full_precision(a), full_precision(b))
-        return super().forward(a, b, weight=weight)
+        return super().forward(a, b, group=group, weight=weight)
 
 
 class ProtoNCE(Contrast):

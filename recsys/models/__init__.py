@@ -3,6 +3,7 @@
 from recsys.models.base import Recommender
 from recsys.models.cl4srec import CL4SRec
 from recsys.models.contrastive import Contrastive
+from recsys.models.contrastive_sequence import ContrastiveSequence
 from recsys.models.dccf import DCCF
 from recsys.models.directau import DirectAU
 from recsys.models.duorec import DuoRec
@@ -52,4 +53,5 @@ MODELS: dict[str, type[Recommender]] = {
     "iclrec": ICLRec,
     "icsrec": ICSRec,
     "mclrec": MCLRec,
+    "contrastive_sequence": ContrastiveSequence,
 }

@@ -5,45 +5,20 @@ in the configuration. It is no published method. Objectives that know of cluster
 every epoch.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphcl.cluster import assign, concentrations, kmeans
 from graphcl.encoders.light import layers, mean, perturbed
-from graphcl.objectives import (
-    DCL,
-    DCLW,
-    AdaptiveInfoNCE,
-    DebiasedInfoNCE,
-    HardNegativeInfoNCE,
-    InfoNCE,
-    MomentumInfoNCE,
-    NegativeQueue,
-    NTXent,
-    PairMLP,
-    ProtoNCE,
-    SupCon,
-    WeightedInfoNCE,
-    across_and_within,
-    alignment,
-    barlow_twins,
-    cosine,
-    jsd,
-    margin_regulariser,
-    uniformity,
-    vicreg,
-)
-from graphcl.ranges import Count, Positive, Weight
+from graphcl.ranges import Count, Weight
 from graphcl.training.learner import Sampler
 from graphcl.views.noise import signed_noise
 from recsys.data.interactions import Interactions
 from recsys.data.samplers import Triples
 from recsys.models.graph import GraphRecommender
+from recsys.models.objective import CLUSTERED, Clustering, Objective, ObjectiveKeys
 
 Name = Literal[
     "infonce",
@@ -64,32 +39,12 @@ Name = Literal[
     "jsd",
 ]
 
-CLUSTERED = ("weighted", "prototypes", "clusters")
-PLAIN: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "alignment_uniformity": lambda a, b: alignment(a, b) + (uniformity(a) + uniformity(b)) / 2,
-    "barlow_twins": barlow_twins,
-    "vicreg": vicreg,
-    "jsd": lambda a, b: jsd(a, b, similarity=cosine),
-}
-"""Those that are functions of two views and have no temperature."""
-
-
-class Clustering(NamedTuple):
-    """Clusters of one side."""
-
-    assignment: Tensor
-    """[n] the cluster of each row."""
-    centroids: Tensor
-    """[K, d]"""
-    concentration: Tensor
-    """[K] a temperature for each cluster."""
-
 
 class Contrastive(GraphRecommender):
     """LightGCN, and two noisy propagations that an objective compares."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(GraphRecommender.Config):
+    class Config(ObjectiveKeys, GraphRecommender.Config):
         """Keys of the encoder and of the objective."""
 
         n_layers: Count = 2
@@ -102,44 +57,25 @@ class Contrastive(GraphRecommender):
         momentum: negatives are a queue (MoCo, without its slow encoder); margin: ntxent and MCLRec's regulariser."""
         cl_weight: Weight = 0.01
         """Weight of the objective."""
-        temperature: Positive = 0.2
-        """Temperature, where the objective has one."""
-        n_clusters: Count = 100
-        """Clusters of users, and of items, where the objective knows of any; never more than there are of either."""
-        queue_size: Count = 8192
-        """Rows of each queue of the objective momentum."""
-        margin_weight: Weight = 0.1
-        """Weight of the regulariser in the objective margin."""
 
         def idle(self) -> dict[str, str]:
             """Those of other objectives."""
-            of_some = {"n_clusters": CLUSTERED, "queue_size": ("momentum",), "margin_weight": ("margin",)}
-            others = {key: some for key, some in of_some.items() if self.objective not in some}
-            reasons = {key: f"only the objectives {', '.join(some)} read it" for key, some in others.items()}
-            return super().idle() | reasons
+            return super().idle() | self.unread(self.objective)
 
     config: Config
 
     def __init__(self, train: Interactions, config: Config) -> None:
         super().__init__(train, config)
-        self.losses = nn.ModuleList(loss_of(config) for _ in range(2))
+        self.objectives = nn.ModuleList(Objective(config.objective, config, config.embedding_size) for _ in range(2))
         """Of users and of items."""
-        queued = config.objective == "momentum"
-        self.queues = nn.ModuleList(NegativeQueue(config.queue_size, config.embedding_size) for _ in range(2 * queued))
         self.clusters: list[Clustering] = []
         """Of users and of items, where the objective knows of clusters."""
 
     def begin_epoch(self, sampler: Sampler) -> None:
         """Cluster both sides where the objective needs it."""
         if self.config.objective in CLUSTERED:
-            self.clusters = [self._cluster(F.normalize(side)) for side in self.halves(self.embed())]
-
-    def _cluster(self, points: Tensor) -> Clustering:
-        count = min(self.config.n_clusters, len(points))
-        centroids = kmeans(points, count, generator=self.generator).centroids
-        assignment, distance = assign(points, centroids)
-        spread = concentrations(distance, assignment, count, temperature=self.config.temperature)
-        return Clustering(assignment, centroids, spread)
+            sides = self.halves(self.embed())
+            self.clusters = [Clustering.of(side, self.config, self.generator) for side in sides]
 
     def embed(self) -> Tensor:
         """[U + I, d]"""
@@ -157,54 +93,13 @@ class Contrastive(GraphRecommender):
             nodes = (batch.user.unique(), batch.positive.unique())
             first, second = (self.halves(mean(perturbed(self.adjacency, clean, view)[1:])) for _ in range(2))
             sides = [
-                self._compare(side, rows, first[side].index_select(0, rows), second[side].index_select(0, rows))
-                for side, rows in enumerate(nodes)
+                objective(
+                    first[side].index_select(0, rows),
+                    second[side].index_select(0, rows),
+                    rows,
+                    clusters=self.clusters[side] if self.clusters else None,
+                )
+                for side, (objective, rows) in enumerate(zip(self.objectives, nodes, strict=True))
             ]
             terms["contrast"] = self.config.cl_weight * torch.stack(sides).sum()
         return terms
-
-    def _compare(self, side: int, rows: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        """The objective on rows [n] of one side, views [n, d]; 0 where a batch has one row, which has no negative."""
-        if len(rows) < 2:
-            return a.new_zeros(())
-        name, loss = self.config.objective, self.losses[side]
-        if name in CLUSTERED:
-            return self._with_clusters(loss, self.clusters[side], rows, a, b)
-        if name == "momentum":
-            queue = self.queues[side]
-            assert isinstance(queue, NegativeQueue)
-            queue.push(b, rows)
-            return loss(a, b, group=rows, negatives=queue.rows, negative_group=queue.ids)
-        if name == "margin":
-            regulariser = margin_regulariser(a, b, temperature=self.config.temperature, similarity=cosine)
-            return loss(a, b) + self.config.margin_weight * regulariser
-        return PLAIN[name](a, b) if name in PLAIN else loss(a, b)
-
-    def _with_clusters(self, loss: nn.Module, found: Clustering, rows: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        own = found.assignment[rows]
-        if self.config.objective == "weighted":
-            return loss(a, b, own.unsqueeze(0))
-        if self.config.objective == "clusters":
-            return loss(a, own, b)
-        first, second = (loss(view, found.centroids, own, found.concentration) for view in (a, b))
-        return (first + second) / 2
-
-
-def loss_of(config: Contrastive.Config) -> nn.Module:
-    """The objective of one side, as far as it is a module."""
-    kinds: dict[str, Callable[[float], Any]] = {
-        "infonce": InfoNCE,
-        "ntxent": NTXent,
-        "margin": NTXent,
-        "dcl": DCL,
-        "dclw": DCLW,
-        "debiased": DebiasedInfoNCE,
-        "hard_negatives": HardNegativeInfoNCE,
-        "weighted": WeightedInfoNCE,
-        "momentum": MomentumInfoNCE,
-        "clusters": lambda temperature: SupCon(temperature, pairing=across_and_within),
-        "prototypes": lambda temperature: ProtoNCE(),
-        "adaptive": lambda temperature: AdaptiveInfoNCE(PairMLP(config.embedding_size, 16), temperature),
-    }
-    loss: nn.Module = kinds.get(config.objective, lambda temperature: nn.Identity())(config.temperature)
-    return loss

@@ -31,6 +31,8 @@ class SequenceRecommender(Recommender):
     task = "sequential"
     special_classes: ClassVar[int] = 0
     """How many of those two rows are classes of the full softmax, never right ones, as in some authors' code."""
+    cosine_scores: ClassVar[bool] = False
+    """Whether an item counts by its direction alone."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Recommender.Config):
@@ -138,6 +140,7 @@ class SequenceRecommender(Recommender):
     def index(self) -> Index:
         """Items as they are, and states by a copy of the encoder."""
         items = self.items.weight.detach().clone()
+        offered = F.normalize(items[: self.num_items]) if self.cosine_scores else items[: self.num_items]
         encoder = deepcopy(self.encoder).eval()
         start = {name: value.clone() for name, value in self.start_of_rows().items()}
 
@@ -148,7 +151,7 @@ class SequenceRecommender(Recommender):
             recent = first_or(self.padding_id, history.last(self.config.max_length))
             return encoder(items[recent.values], recent.offsets, **start)
 
-        return Index(items[: self.num_items], query, self.config.max_length)
+        return Index(offered, query, self.config.max_length)
 
 
 class NextItemRecommender(SequenceRecommender):

@@ -10,7 +10,8 @@ from graphcl.objectives import InfoNCE
 from graphcl.training.loop import Training, fit
 from recsys.evaluation.metrics import measure
 from recsys.evaluation.ranking import rank
-from recsys.models.contrastive import CLUSTERED, Contrastive, Name
+from recsys.models.contrastive import Contrastive, Name
+from recsys.models.objective import CLUSTERED
 from recsys.models.simgcl import SimGCL
 
 every_objective = pytest.mark.parametrize("objective", get_args(Name))
@@ -64,14 +65,14 @@ def test_the_queue_remembers_earlier_batches():
     for batch in batches:
         model(batch, "all")
         seen |= set(batch.user.tolist())
-        assert seen == set(model.queues[0].ids.tolist())
+        assert seen == set(model.objectives[0].queue.ids.tolist())
 
 
 def test_no_weight_is_no_contrast():
     model = make(cl_weight=0.0)
     batch = next(iter(model.sampler().batches(8, torch.Generator().manual_seed(0))))
     assert set(model(batch, "all")) == {"bpr", "reg"}
-    assert isinstance(model.losses[0], InfoNCE)
+    assert isinstance(model.objectives[0].loss, InfoNCE)
 
 
 @every_objective

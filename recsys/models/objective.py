@@ -1,0 +1,177 @@
+"""An objective by its name, between two views of the same rows: what the models share whose objective is a key."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from graphcl.cluster import assign, concentrations, kmeans
+from graphcl.objectives import (
+    DCL,
+    DCLW,
+    AdaptiveInfoNCE,
+    DebiasedInfoNCE,
+    HardNegativeInfoNCE,
+    InfoNCE,
+    MomentumInfoNCE,
+    NegativeQueue,
+    NTXent,
+    PairMLP,
+    ProtoNCE,
+    WeightedInfoNCE,
+    alignment,
+    barlow_twins,
+    cosine,
+    jsd,
+    margin_regulariser,
+    uniformity,
+    vicreg,
+)
+from graphcl.objectives.pairwise import PairMask
+from graphcl.ranges import Count, Positive, Weight
+
+CLUSTERED = ("weighted", "prototypes", "clusters")
+TEMPERED: dict[str, Callable[[float], nn.Module]] = {
+    "infonce": InfoNCE,
+    "corrected": InfoNCE,
+    "ntxent": NTXent,
+    "margin": NTXent,
+    "supcon": NTXent,
+    "clusters": NTXent,
+    "dcl": DCL,
+    "dclw": DCLW,
+    "debiased": DebiasedInfoNCE,
+    "hard_negatives": HardNegativeInfoNCE,
+    "weighted": WeightedInfoNCE,
+    "momentum": MomentumInfoNCE,
+}
+Untempered = Callable[[Tensor, Tensor, PairMask | None], Tensor]
+UNTEMPERED: dict[str, Untempered] = {
+    "alignment_uniformity": lambda a, b, others: alignment(a, b) + (uniformity(a) + uniformity(b)) / 2,
+    "barlow_twins": lambda a, b, others: barlow_twins(a, b),
+    "vicreg": lambda a, b, others: vicreg(a, b),
+    "jsd": lambda a, b, others: jsd(a, b, similarity=cosine, negatives=others),
+}
+"""Those without a temperature: of two views, and of which pairs are negatives if not all that are no positives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveKeys:
+    """Keys of an objective that is itself a key; a model's configuration adds `objective`, the names it admits."""
+
+    temperature: Positive = 0.2
+    """Temperature, where the objective has one."""
+    n_clusters: Count = 100
+    """Clusters of users, and of items, where the objective knows of any; never more than there are of either."""
+    queue_size: Count = 8192
+    """Rows of each queue of the objective momentum."""
+    margin_weight: Weight = 0.1
+    """Weight of the regulariser in the objective margin."""
+
+    read_by: ClassVar[dict[str, tuple[str, ...]]] = {
+        "n_clusters": CLUSTERED,
+        "queue_size": ("momentum",),
+        "margin_weight": ("margin",),
+    }
+
+    def unread(self, objective: str) -> dict[str, str]:
+        """The keys of other objectives, and why they have no effect."""
+        return {
+            key: f"only the objectives {', '.join(some)} read it"
+            for key, some in self.read_by.items()
+            if objective not in some
+        }
+
+
+class Clustering(NamedTuple):
+    """Clusters of one side."""
+
+    assignment: Tensor
+    """[n] the cluster of each row."""
+    centroids: Tensor
+    """[K, d]"""
+    concentration: Tensor
+    """[K] a temperature for each cluster."""
+
+    @classmethod
+    def of(cls, table: Tensor, keys: ObjectiveKeys, generator: torch.Generator) -> "Clustering":
+        """Clusters of the directions of the rows [n, d] of `table`."""
+        points = F.normalize(table)
+        count = min(keys.n_clusters, len(points))
+        centroids = kmeans(points, count, generator=generator).centroids
+        assignment, distance = assign(points, centroids)
+        spread = concentrations(distance, assignment, count, temperature=keys.temperature)
+        return cls(assignment, centroids, spread)
+
+
+class Objective(nn.Module):
+    """One side's objective, with what it keeps from batch to batch.
+
+    `repeat` says that a row may stand in a batch twice, where it is then no negative of itself.
+    """
+
+    def __init__(self, name: str, keys: ObjectiveKeys, size: int, *, repeat: bool = False) -> None:
+        super().__init__()
+        self.name, self.keys, self.repeat = name, keys, repeat
+        self.loss: nn.Module | None = None
+        if name == "adaptive":
+            self.loss = AdaptiveInfoNCE(PairMLP(size, 16), keys.temperature)
+        elif name == "prototypes":
+            self.loss = ProtoNCE()
+        elif name in TEMPERED:
+            self.loss = TEMPERED[name](keys.temperature)
+        self.queue = NegativeQueue(keys.queue_size, size) if name == "momentum" else None
+
+    def forward(
+        self,
+        a: Tensor,
+        b: Tensor,
+        rows: Tensor,
+        *,
+        clusters: Clustering | None = None,
+        candidate_weight: Tensor | None = None,
+    ) -> Tensor:
+        """How badly views `a` and `b` [n, d] of `rows` [n] agree; 0 where there are fewer than two, thus no negative.
+
+        `clusters` of the rows, for an objective in `CLUSTERED`; `candidate_weight` [n], for the objective corrected.
+        """
+        if len(rows) < 2:
+            return a.new_zeros(())
+        if self.loss is None:
+            return UNTEMPERED[self.name](a, b, self._others(rows))
+        if self.name == "prototypes":
+            assert clusters is not None
+            to_own = (clusters.centroids, clusters.assignment[rows], clusters.concentration)
+            first, second = (self.loss(view, *to_own) for view in (a, b))
+            return (first + second) / 2
+        loss: Tensor = self.loss(a, b, **self._known(b, rows, clusters, candidate_weight))
+        if self.name == "margin":
+            regulariser = margin_regulariser(a, b, temperature=self.keys.temperature, similarity=cosine)
+            loss = loss + self.keys.margin_weight * regulariser
+        return loss
+
+    def _known(
+        self, b: Tensor, rows: Tensor, clusters: Clustering | None, candidate_weight: Tensor | None
+    ) -> dict[str, Tensor]:
+        """What the loss is told about the rows."""
+        if clusters is not None:
+            own = clusters.assignment[rows]
+            return {"labels": own} if self.name == "clusters" else {"clusters": own.unsqueeze(0)}
+        if self.name == "supcon":
+            return {"labels": rows}
+        if self.queue is not None:
+            self.queue.push(b, rows)
+            return {"group": rows, "negatives": self.queue.rows, "negative_group": self.queue.ids}
+        known = {"group": rows} if self.repeat else {}
+        if self.name == "corrected":
+            assert candidate_weight is not None
+            known["candidate_weight"] = candidate_weight
+        return known
+
+    def _others(self, rows: Tensor) -> PairMask | None:
+        if not self.repeat:
+            return None
+        return lambda anchor, candidate: rows[anchor, None] != rows[candidate]
