@@ -6,7 +6,7 @@ every epoch.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,11 @@ Name = Literal[
     "barlow_twins",
     "vicreg",
     "jsd",
+    "sigmoid",
+    "circle",
+    "alignment_tempered",
+    "attraction_repulsion",
+    "group_ordering",
 ]
 
 
@@ -54,13 +59,15 @@ class Contrastive(GraphRecommender):
         objective: Name = "infonce"
         """What compares the views. weighted: negatives weigh by clusters (MEOW); adaptive: by a network (AdaMEOW);
         prototypes: rows against their clusters' centres (PCL); clusters: rows of one cluster are positives (SupCon);
-        momentum: negatives are a queue (MoCo, without its slow encoder); margin: ntxent and MCLRec's regulariser."""
+        momentum: negatives are a queue (MoCo, without its slow encoder); margin: ntxent and MCLRec's regulariser;
+        sigmoid: each pair by itself (SigLIP); alignment_tempered: MACL; attraction_repulsion: CACR; group_ordering:
+        GroCo."""
         cl_weight: Weight = 0.01
         """Weight of the objective."""
 
         def idle(self) -> dict[str, str]:
             """Those of other objectives."""
-            return super().idle() | self.unread(self.objective)
+            return super().idle() | self.unread(self.objective, get_args(Name))
 
     config: Config
 

@@ -7,7 +7,7 @@ method: with infonce it is the in-batch softmax of two-tower retrieval, with cor
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -34,6 +34,8 @@ Name = Literal[
     "barlow_twins",
     "vicreg",
     "jsd",
+    "sigmoid",
+    "circle",
 ]
 
 
@@ -53,12 +55,12 @@ class ContrastiveSequence(SequenceRecommender):
         """What compares states and items. corrected: infonce whose candidates weigh the inverse of their frequency;
         weighted: negatives of the item's cluster do not count (MEOW); adaptive: they weigh by a network (AdaMEOW);
         supcon: events of one item are positives of each other; momentum: negatives are a queue (MoCo, without its slow
-        encoder); margin: ntxent and MCLRec's regulariser."""
+        encoder); margin: ntxent and MCLRec's regulariser; sigmoid: each pair by itself (SigLIP)."""
 
         def idle(self) -> dict[str, str]:
             """Those of other objectives, and the losses of other models."""
             only = dict.fromkeys(("loss", "n_negatives"), "the objective is the loss, its negatives are of the batch")
-            return super().idle() | self.unread(self.objective) | only
+            return super().idle() | self.unread(self.objective, get_args(Name)) | only
 
     config: Config
 

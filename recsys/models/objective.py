@@ -1,6 +1,6 @@
 """An objective by its name, between two views of the same rows: what the models share whose objective is a key."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -23,14 +23,18 @@ from graphcl.objectives import (
     ProtoNCE,
     WeightedInfoNCE,
     alignment,
+    alignment_tempered,
+    attraction_repulsion,
     barlow_twins,
+    circle,
     cosine,
+    group_ordering,
     jsd,
     margin_regulariser,
+    pair_cross_entropy,
     uniformity,
     vicreg,
 )
-from graphcl.objectives.pairwise import PairMask
 from graphcl.ranges import Count, Positive, Weight
 
 CLUSTERED = ("weighted", "prototypes", "clusters")
@@ -48,14 +52,18 @@ TEMPERED: dict[str, Callable[[float], nn.Module]] = {
     "weighted": WeightedInfoNCE,
     "momentum": MomentumInfoNCE,
 }
-Untempered = Callable[[Tensor, Tensor, PairMask | None], Tensor]
-UNTEMPERED: dict[str, Untempered] = {
-    "alignment_uniformity": lambda a, b, others: alignment(a, b) + (uniformity(a) + uniformity(b)) / 2,
-    "barlow_twins": lambda a, b, others: barlow_twins(a, b),
-    "vicreg": lambda a, b, others: vicreg(a, b),
-    "jsd": lambda a, b, others: jsd(a, b, similarity=cosine, negatives=others),
+OTHERS: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
+    "alignment_tempered": lambda a, b, rows, temperature: alignment_tempered(a, b, temperature=temperature),
+    "alignment_uniformity": lambda a, b, rows, _: alignment(a, b) + (uniformity(a) + uniformity(b)) / 2,
+    "attraction_repulsion": lambda a, b, rows, _: attraction_repulsion((F.normalize(a), F.normalize(b))),
+    "barlow_twins": lambda a, b, rows, _: barlow_twins(a, b),
+    "circle": lambda a, b, rows, _: circle(torch.cat([a, b]), rows.repeat(2)),
+    "group_ordering": lambda a, b, rows, _: group_ordering((a, b), n_negatives=min(10, len(rows) - 1)),
+    "jsd": lambda a, b, rows, _: jsd(a, b, similarity=cosine, negatives=lambda i, j: rows[i, None] != rows[j]),
+    "vicreg": lambda a, b, rows, _: vicreg(a, b),
 }
-"""Those without a temperature: of two views, and of which pairs are negatives if not all that are no positives."""
+"""Those that are functions of two views of rows; most have no temperature."""
+NEEDS_TWO_ROWS_THAT_DIFFER = ("jsd", "circle")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +85,12 @@ class ObjectiveKeys:
         "margin_weight": ("margin",),
     }
 
-    def unread(self, objective: str) -> dict[str, str]:
-        """The keys of other objectives, and why they have no effect."""
+    def unread(self, objective: str, admitted: Iterable[str]) -> dict[str, str]:
+        """The keys that only others of the admitted objectives read."""
+        readers = {key: [name for name in admitted if name in some] for key, some in self.read_by.items()}
         return {
             key: f"only the objectives {', '.join(some)} read it"
-            for key, some in self.read_by.items()
+            for key, some in readers.items()
             if objective not in some
         }
 
@@ -110,7 +119,8 @@ class Clustering(NamedTuple):
 class Objective(nn.Module):
     """One side's objective, with what it keeps from batch to batch.
 
-    `repeat` says that a row may stand in a batch twice, where it is then no negative of itself.
+    `repeat` says that a row may stand in a batch twice. It is then no negative of itself, but for the regulariser of
+    margin and for uniformity, which know nothing of rows.
     """
 
     def __init__(self, name: str, keys: ObjectiveKeys, size: int, *, repeat: bool = False) -> None:
@@ -123,6 +133,8 @@ class Objective(nn.Module):
             self.loss = ProtoNCE()
         elif name in TEMPERED:
             self.loss = TEMPERED[name](keys.temperature)
+        self.bias = nn.Parameter(torch.tensor(-10.0)) if name == "sigmoid" else None
+        """Where the sigmoid starts, as in its paper."""
         self.queue = NegativeQueue(keys.queue_size, size) if name == "momentum" else None
 
     def forward(
@@ -138,10 +150,13 @@ class Objective(nn.Module):
 
         `clusters` of the rows, for an objective in `CLUSTERED`; `candidate_weight` [n], for the objective corrected.
         """
-        if len(rows) < 2:
+        if len(rows) < 2 or (self.name in NEEDS_TWO_ROWS_THAT_DIFFER and bool((rows == rows[0]).all())):
             return a.new_zeros(())
+        if self.bias is not None:
+            same = lambda i, j: rows[i, None] == rows[j]  # noqa: E731
+            return pair_cross_entropy(a, b, target=same, temperature=self.keys.temperature, bias=self.bias)
         if self.loss is None:
-            return UNTEMPERED[self.name](a, b, self._others(rows))
+            return OTHERS[self.name](a, b, rows, self.keys.temperature)
         if self.name == "prototypes":
             assert clusters is not None
             to_own = (clusters.centroids, clusters.assignment[rows], clusters.concentration)
@@ -170,8 +185,3 @@ class Objective(nn.Module):
             assert candidate_weight is not None
             known["candidate_weight"] = candidate_weight
         return known
-
-    def _others(self, rows: Tensor) -> PairMask | None:
-        if not self.repeat:
-            return None
-        return lambda anchor, candidate: rows[anchor, None] != rows[candidate]

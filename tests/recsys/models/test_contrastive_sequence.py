@@ -123,3 +123,11 @@ def test_an_item_counts_by_its_direction():
 @every_objective
 def test_one_event_alone_has_nothing_to_be_told_from(objective):
     assert make(objective=objective)(batch_of([2]), "all")["next_item"] == 0
+
+
+@every_objective
+def test_events_of_a_single_item_are_finite(objective):
+    model = make(objective=objective)
+    with torch.no_grad():
+        model.begin_epoch(model.sampler())
+    assert torch.isfinite(model(batch_of([2, 2, 2]), "all")["next_item"])
