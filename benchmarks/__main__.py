@@ -2,6 +2,7 @@
 
 import logging
 import math
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -87,6 +88,7 @@ def run(
     home: Place = HERE,
 ) -> None:
     """Run the cells that have no record yet; interrupt it at any moment, the same command goes on."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends the runner ends its cells, as with Ctrl-C
     if table == metapath_run.NAME:
         failed = metapath_run.run(home, split(rows), seeds, device=device, jobs=jobs, say=say)
     else:

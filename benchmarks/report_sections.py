@@ -1,6 +1,6 @@
 """What a report says: every section is made from records, and says what is missing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -10,7 +10,7 @@ import yaml
 from benchmarks.report_document import ABSENT, Document, Figure, Grid, Part, Section
 from benchmarks.report_plots import Plots
 from benchmarks.summary import Summary, significant
-from benchmarks.table import MASKING_WORDS, Masking
+from benchmarks.table import Masking
 from benchmarks.verify import Verdict, count, verify
 from recsys.evaluation.significance import Comparison
 
@@ -52,7 +52,7 @@ class Sections:
                 )
             )
             parts += self.comparisons(rule)
-        return Section(f"Test, {MASKING_WORDS[rule]}", parts)
+        return Section(f"Test, {self.words(rule)}", parts)
 
     def leaderboard(self, rule: Masking) -> Grid:
         """Rows down, metrics across; the best of each column stands out."""
@@ -71,8 +71,12 @@ class Sections:
             for row, cells in values.items()
         )
         users = f" of {summary.users:,} users" if summary.users else ""
-        caption = f"Mean{users}, ± standard deviation over seeds; {MASKING_WORDS[rule]}; every other item is ranked."
+        caption = f"Mean{users}, ± standard deviation over seeds; {self.words(rule)}; every other item is ranked."
         return Grid(("", *table.metrics, "seeds"), rows, caption, frozenset(best))
+
+    def words(self, rule: Masking) -> str:
+        """What a masking rule leaves out."""
+        return self.summary.board.table.words(rule)
 
     def seeds(self, row: str) -> str:
         """How many of the seeds that a row should have were run."""
@@ -117,11 +121,17 @@ class Sections:
             f"t-test; Holm: corrected for {made}. All this is of users and knows nothing of how "
             f"far one training lies from the next: better or worse means a corrected p below {LEVEL} and every seed of "
             f"the one above every seed of the other; a row with seeds still to run is not judged."
+            f"{self.budgets([*found, best])}"
         )
         yield Grid(header, rows, caption, text=frozenset({0, 7}))
         if missing := self.summary.not_compared(rule):
             names = ", ".join(map(self.summary.title, missing))
             yield f"Not compared, because the values of their users are not here or are of other users: {names}."
+
+    def budgets(self, rows: Iterable[str]) -> str:
+        """A warning where some of the rows were searched more than others."""
+        made = {trials for row in rows if (trials := self.summary.trials(row)) != "—"}
+        return " Their budgets differ: Costs has the trials that chose each row." if len(made) > 1 else ""
 
     def finding(self, row: str, best: str, rule: Masking, comparison: Comparison) -> str:
         """What a comparison says in a word."""
@@ -152,6 +162,10 @@ class Sections:
             header = ("", "metric", "ours", "published", "difference", "verdict", "source")
             caption = "Only values of the same split, the same masking rule, and an epoch chosen without the test part."
             parts.append(Grid(header, rows, caption, text=frozenset({0, 1, 5, 6})))
+            notes = {block.source: block.note for block in table.published if block.note}
+            parts += [
+                f"- {source}: {notes[source]}." for source in dict.fromkeys(v.source for v in shown) if source in notes
+            ]
         parts += self.apart([verdict for verdict in verdicts if verdict.ours is None])
         return Section("Published values", parts)
 
@@ -198,7 +212,7 @@ class Sections:
             if (drawing := Plots(self.summary, rule).users()) is not None:
                 caption = (
                     f"Users by their events in training, quarter 1 the least active; users of equally many events stay "
-                    f"together. {MASKING_WORDS[rule].capitalize()}. Lines only guide the eye."
+                    f"together. {self.words(rule).capitalize()}. Lines only guide the eye."
                 )
                 parts.append(Figure(drawing, caption))
         return Section("Users by activity", parts)
@@ -211,7 +225,7 @@ class Sections:
                 caption = (
                     f"Items by their events in training: head, middle and tail have a third of all events each. Left: "
                     f"recall over all (user, true item) pairs of a third. Right: what the lists show. "
-                    f"{MASKING_WORDS[rule].capitalize()}."
+                    f"{self.words(rule).capitalize()}."
                 )
                 parts.append(Figure(drawing, caption))
         return Section("Items by popularity", parts)
@@ -255,9 +269,9 @@ class Sections:
         record = next(iter(self.summary.records.values()), None)
         facts = dict(record.protocol) if record else {}
         facts["split's hash"] = table.digest or (record.split if record else "not known here")
-        facts["masking"] = "; ".join(f"{rule}: {MASKING_WORDS[rule]}" for rule in table.masking)
+        facts["masking"] = "; ".join(f"{rule}: {self.words(rule)}" for rule in table.masking)
         chosen = f"highest {table.monitor} on validation" if table.selection == "valid" else "lowest training loss"
-        facts["epoch"] = f"the one of {chosen}; the test part is looked at once, at the end"
+        facts["epoch"] = f"the one of {chosen}; a training looks at the test part once, at its end"
         search = table.search
         made = sorted(found.trials for row in self.summary.rows if (found := self.summary.board.found(row)))
         facts["search"] = (

@@ -53,7 +53,13 @@ class Home:
         return self.root / "runs" / table
 
     def names(self) -> list[str]:
-        """Every table there is."""
+        """Every table there is.
+
+        Raises:
+            InputError: this is no folder of benchmarks.
+        """
+        if not (self.root / "tables").is_dir():
+            raise InputError(f"{self.root}: has no folder 'tables' in it; --home names the folder of the benchmarks")
         return sorted(path.stem for path in (self.root / "tables").glob("*.yaml"))
 
 
@@ -186,6 +192,14 @@ class Table:
     def trained(self) -> dict[str, Row]:
         """The rows that can be run."""
         return {name: row for name, row in self.rows.items() if row.model is not None}
+
+    def words(self, rule: Masking) -> str:
+        """What a masking rule leaves out of a ranking of this table; without a valid part there is none to keep."""
+        return (
+            "items of train left out of the ranking"
+            if (rule, self.selection) == ("train", "loss")
+            else MASKING_WORDS[rule]
+        )
 
     def values(self) -> Iterator[tuple[str, str, float, Published]]:
         """(row, metric, published value, where it is from)."""

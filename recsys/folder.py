@@ -145,12 +145,13 @@ def installed(package: str) -> str | None:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that this code runs from, marked where files were changed; None outside one."""
+    """The commit of the checkout that runs here, "-dirty" where code or YAML was changed; None outside one."""
     here = Path(__file__).parents[1]
     try:
         if Path(git(here, "rev-parse", "--show-toplevel")).resolve() != here.resolve():
             return None  # installed somewhere within a project of somebody's
-        return git(here, "describe", "--always", "--dirty", "--abbrev=12")
+        changed = git(here, "diff", "--name-only", "HEAD", "--", "*.py", "*.yaml")
+        return git(here, "describe", "--always", "--abbrev=12") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
 

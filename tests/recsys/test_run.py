@@ -132,7 +132,14 @@ def test_the_commit_is_that_of_this_code(tmp_path, monkeypatch):
     ):
         subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
     monkeypatch.setattr(files, "__file__", str(there / "folder.py"))
-    assert files.commit() is not None
+    clean = files.commit()
+    assert clean is not None and not clean.endswith("-dirty")
+    (there / "model.py").touch()
+    (there / "result.md").touch()
+    subprocess.run(["git", "-C", str(tmp_path), "add", "recsys/result.md"], check=True)
+    assert files.commit() == clean
+    subprocess.run(["git", "-C", str(tmp_path), "add", "recsys/model.py"], check=True)
+    assert files.commit() == f"{clean}-dirty"
     (tmp_path / "lib" / "recsys").mkdir(parents=True)
     monkeypatch.setattr(files, "__file__", str(tmp_path / "lib" / "recsys" / "folder.py"))
     assert files.commit() is None
