@@ -273,9 +273,11 @@ class Sections:
         chosen = f"highest {table.monitor} on validation" if table.selection == "valid" else "lowest training loss"
         facts["epoch"] = f"the one of {chosen}; a training looks at the test part once, at its end"
         search = table.search
-        made = sorted(found.trials for row in self.summary.rows if (found := self.summary.board.found(row)))
+        searched = {row: found.trials for row in self.summary.rows if (found := self.summary.board.found(row))}
+        made = sorted(searched.values())
         facts["search"] = (
-            f"{' to '.join(map(str, dict.fromkeys((made[0], made[-1]))))} trials a row on validation, up to "
+            f"{' to '.join(map(str, dict.fromkeys((made[0], made[-1]))))} trials on validation for each of "
+            f"{', '.join(map(self.summary.title, searched))}; up to "
             f"{search.epochs} epochs, patience {search.patience}: {inline(search.space)}"
             if made
             else "none was made; rows stand as written"
