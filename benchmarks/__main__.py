@@ -2,7 +2,6 @@
 
 import logging
 import math
-import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -16,6 +15,7 @@ from rich.table import Table as Grid
 from benchmarks import conformance as conformance_
 from benchmarks import metapath_run
 from benchmarks.cell import run_cell
+from benchmarks.home import Home
 from benchmarks.metapath_report import verify as metapath_verdicts
 from benchmarks.metapath_report import write_report as write_metapath_report
 from benchmarks.report import write_report
@@ -23,7 +23,7 @@ from benchmarks.report_speed import NAME as SPEED
 from benchmarks.report_speed import write_speed_report
 from benchmarks.run import run_table
 from benchmarks.summary import Summary
-from benchmarks.table import Board, Home
+from benchmarks.table import Board
 from benchmarks.tuning import tune_table
 from benchmarks.verify import Verdict, count, told
 from benchmarks.verify import verify as verdicts_on
@@ -88,7 +88,6 @@ def run(
     home: Place = HERE,
 ) -> None:
     """Run the cells that have no record yet; interrupt it at any moment, the same command goes on."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends the runner ends its cells, as with Ctrl-C
     if table == metapath_run.NAME:
         failed = metapath_run.run(home, split(rows), seeds, device=device, jobs=jobs, say=say)
     else:

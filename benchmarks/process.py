@@ -1,6 +1,7 @@
 """A cell in a process of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -51,9 +52,10 @@ def in_parallel(work: Callable[[Cell, Processes], int], cells: Sequence[Cell], j
     """`work` on every cell, `jobs` at a time; returns the exit statuses.
 
     An interruption reaches the main thread alone, and perhaps this process alone: it ends the others, whose
-    checkpoints stay.
+    checkpoints stay. So does a request to terminate. Call it from the main thread.
     """
     processes = Processes()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ThreadPoolExecutor(jobs) as pool:
         try:
             return list(pool.map(lambda cell: work(cell, processes), cells))
@@ -61,6 +63,8 @@ def in_parallel(work: Callable[[Cell, Processes], int], cells: Sequence[Cell], j
             pool.shutdown(wait=False, cancel_futures=True)
             processes.end()
             raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def last_line(log: Path) -> str:

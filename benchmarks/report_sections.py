@@ -1,15 +1,13 @@
 """What a report says: every section is made from records, and says what is missing."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
-
-import yaml
 
 from benchmarks.report_document import ABSENT, Document, Figure, Grid, Part, Section
 from benchmarks.report_plots import Plots
-from benchmarks.summary import Summary, significant
+from benchmarks.report_protocol import inline, protocol
+from benchmarks.summary import NO_SEARCH, Summary, significant
 from benchmarks.table import Masking
 from benchmarks.verify import Verdict, count, verify
 from recsys.evaluation.significance import Comparison
@@ -29,7 +27,7 @@ class Sections:
         done, wanted = self.progress()
         sections = [self.results(rule) for rule in table.masking]
         sections += [self.published(), self.training(), self.by_activity(), self.by_popularity()]
-        sections += [self.costs(), self.configurations(), self.protocol()]
+        sections += [self.costs(), self.configurations(), protocol(self.summary)]
         lead = f"Split {table.digest or 'not checked by anybody here'}; {done} of {wanted} cells run."
         return Document(table.title, " ".join([lead, table.note]).strip(), [s for s in sections if s.parts])
 
@@ -52,7 +50,7 @@ class Sections:
                 )
             )
             parts += self.comparisons(rule)
-        return Section(f"Test, {self.words(rule)}", parts)
+        return Section(f"Test, {self.summary.board.table.words(rule)}", parts)
 
     def leaderboard(self, rule: Masking) -> Grid:
         """Rows down, metrics across; the best of each column stands out."""
@@ -71,12 +69,8 @@ class Sections:
             for row, cells in values.items()
         )
         users = f" of {summary.users:,} users" if summary.users else ""
-        caption = f"Mean{users}, ± standard deviation over seeds; {self.words(rule)}; every other item is ranked."
+        caption = f"Mean{users}, ± standard deviation over seeds; {table.words(rule)}; every other item is ranked."
         return Grid(("", *table.metrics, "seeds"), rows, caption, frozenset(best))
-
-    def words(self, rule: Masking) -> str:
-        """What a masking rule leaves out."""
-        return self.summary.board.table.words(rule)
 
     def seeds(self, row: str) -> str:
         """How many of the seeds that a row should have were run."""
@@ -130,7 +124,7 @@ class Sections:
 
     def budgets(self, rows: Iterable[str]) -> str:
         """A warning where some of the rows were searched more than others."""
-        made = {trials for row in rows if (trials := self.summary.trials(row)) != "—"}
+        made = {trials for row in rows if (trials := self.summary.trials(row)) != NO_SEARCH}
         return " Their budgets differ: Costs has the trials that chose each row." if len(made) > 1 else ""
 
     def finding(self, row: str, best: str, rule: Masking, comparison: Comparison) -> str:
@@ -212,7 +206,7 @@ class Sections:
             if (drawing := Plots(self.summary, rule).users()) is not None:
                 caption = (
                     f"Users by their events in training, quarter 1 the least active; users of equally many events stay "
-                    f"together. {self.words(rule).capitalize()}. Lines only guide the eye."
+                    f"together. {self.summary.board.table.words(rule).capitalize()}. Lines only guide the eye."
                 )
                 parts.append(Figure(drawing, caption))
         return Section("Users by activity", parts)
@@ -225,7 +219,7 @@ class Sections:
                 caption = (
                     f"Items by their events in training: head, middle and tail have a third of all events each. Left: "
                     f"recall over all (user, true item) pairs of a third. Right: what the lists show. "
-                    f"{self.words(rule).capitalize()}."
+                    f"{self.summary.board.table.words(rule).capitalize()}."
                 )
                 parts.append(Figure(drawing, caption))
         return Section("Items by popularity", parts)
@@ -262,52 +256,3 @@ class Sections:
         caption = f"All rows: {inline(board.table.training)}. Everything else as the library's defaults."
         header = ("", "differs from the defaults", "chosen by", "note")
         return Section("Configurations", [Grid(header, tuple(rows), caption, text=frozenset(range(4)))])
-
-    def protocol(self) -> Section:
-        """Data, selection, search, machines, code."""
-        table = self.summary.board.table
-        record = next(iter(self.summary.records.values()), None)
-        facts = dict(record.protocol) if record else {}
-        facts["split's hash"] = table.digest or (record.split if record else "not known here")
-        facts["masking"] = "; ".join(f"{rule}: {self.words(rule)}" for rule in table.masking)
-        chosen = f"highest {table.monitor} on validation" if table.selection == "valid" else "lowest training loss"
-        facts["epoch"] = f"the one of {chosen}; a training looks at the test part once, at its end"
-        search = table.search
-        searched = {row: found.trials for row in self.summary.rows if (found := self.summary.board.found(row))}
-        made = sorted(searched.values())
-        facts["search"] = (
-            f"{' to '.join(map(str, dict.fromkeys((made[0], made[-1]))))} trials on validation for each of "
-            f"{', '.join(map(self.summary.title, searched))}; up to "
-            f"{search.epochs} epochs, patience {search.patience}: {inline(search.space)}"
-            if made
-            else "none was made; rows stand as written"
-        )
-        own = [
-            f"{self.summary.title(row)}: {inline(line.search)}"
-            for row, line in self.summary.rows.items()
-            if line.search
-        ]
-        if made and own:
-            facts["search of single rows"] = "; ".join(own)
-        facts["tolerance"] = f"{table.tolerance:.0%} of a published value"
-        facts["cost of the table"] = table.cost or "not estimated"
-        commits = dict.fromkeys(name for r in self.summary.records.values() for name in r.commit.split(", "))
-        facts["commits"] = ", ".join(commits) or "none"
-        for number, (machine, cells) in enumerate(self.summary.hardware().items(), 1):
-            facts[f"machine {number}"] = f"{machine} ({cells} cells)"
-        return Section("Protocol", [Grid(("", ""), tuple(facts.items()), text=frozenset({0, 1}))])
-
-
-def inline(tree: Any) -> str:
-    """Keys and values in one line of YAML, numbers with four digits."""
-    text = yaml.safe_dump(rounded(tree), default_flow_style=True, sort_keys=False, width=10**6).strip()
-    return text.removeprefix("{").removesuffix("}")
-
-
-def rounded(tree: Any) -> Any:
-    """The same tree with shorter numbers."""
-    if isinstance(tree, Mapping):
-        return {key: rounded(value) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [rounded(value) for value in tree]
-    return float(f"{tree:.4g}") if isinstance(tree, float) else tree

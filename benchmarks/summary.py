@@ -15,6 +15,9 @@ from benchmarks.table import Board, Masking, Row
 from recsys.evaluation.significance import Comparison, compare, interval
 from recsys.search_space import searchable, space_of
 
+NO_SEARCH = "—"
+"""Stands for the number of trials of a row that has nothing to search."""
+
 
 @dataclass(frozen=True)
 class Value:
@@ -130,11 +133,11 @@ class Summary:
         if found is not None:
             return f"{found.trials - found.failed} of {found.trials}" if found.failed else str(found.trials)
         if self.rows[row].variant_of:
-            return "—"
+            return NO_SEARCH
         space = space_of(self.rows[row].search or self.board.table.search.space)
         if by_hand := self.rows[row].by_hand:
             return f"{by_hand} by hand"
-        return "0" if searchable(space, self.board.experiment(row, 0)) else "—"
+        return "0" if searchable(space, self.board.experiment(row, 0)) else NO_SEARCH
 
     def not_run(self) -> Iterator[str]:
         """Rows without a record."""

@@ -6,9 +6,9 @@ for a row stands in `configs/<name>/<row>.yaml` and is laid over it, so that a s
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.home import Home
 from graphcl.errors import InputError
 from graphcl.ranges import Count, Rate, Whole
 from recsys.config import ConfigError, build, read, suggest
@@ -28,39 +28,6 @@ MASKING_WORDS: Mapping[str, str] = {
     "train": "items of train left out of the ranking, those of valid kept in it",
     "none": "no item left out of the ranking",
 }
-
-
-@dataclass(frozen=True)
-class Home:
-    """Where tables, configurations and results lie."""
-
-    root: Path = Path(__file__).parent
-
-    def table(self, name: str) -> Path:
-        """The definition of a table."""
-        return self.root / "tables" / f"{name}.yaml"
-
-    def found(self, table: str, row: str) -> Path:
-        """What the search has found for a row."""
-        return self.root / "configs" / table / f"{row}.yaml"
-
-    def results(self, table: str) -> Path:
-        """Its records, which are committed."""
-        return self.root / "results" / table
-
-    def runs(self, table: str) -> Path:
-        """Its run folders, which are not."""
-        return self.root / "runs" / table
-
-    def names(self) -> list[str]:
-        """Every table there is.
-
-        Raises:
-            InputError: this is no folder of benchmarks.
-        """
-        if not (self.root / "tables").is_dir():
-            raise InputError(f"{self.root}: has no folder 'tables' in it; --home names the folder of the benchmarks")
-        return sorted(path.stem for path in (self.root / "tables").glob("*.yaml"))
 
 
 @dataclass(frozen=True, kw_only=True)

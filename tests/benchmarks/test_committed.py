@@ -2,12 +2,13 @@
 
 import pytest
 
+from benchmarks.home import Home
 from benchmarks.metapath_report import load as load_metapath
 from benchmarks.metapath_report import overview
 from benchmarks.report_document import markdown_grid
 from benchmarks.report_sections import Sections
 from benchmarks.summary import Summary
-from benchmarks.table import Board, Home
+from benchmarks.table import Board
 
 HOME = Home()
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.home import Home
 from benchmarks.report import write_report
 from benchmarks.report_document import Grid, html_parts, latex, markdown_grid, page
 from benchmarks.report_sections import Sections
 from benchmarks.summary import Summary
-from benchmarks.table import Board, Home
+from benchmarks.table import Board
 from benchmarks.verify import count, verify
 from graphcl.errors import InputError
 from recsys.evaluation.slices import QUARTERS, THIRDS

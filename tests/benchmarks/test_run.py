@@ -118,6 +118,13 @@ def test_a_record_names_the_code_of_every_session(board, monkeypatch):
     assert record.environment["commit"] == "aaaa"
 
 
+def test_a_home_without_tables_is_refused(command, home):
+    (home / "tables").rename(home / "elsewhere")
+    for arguments in (["list"], ["verify"], ["run", "tiny"]):
+        status, _, errors = command(*arguments)
+        assert status == 1 and "has no folder 'tables'" in errors
+
+
 def test_a_row_that_is_named_twice_runs_once_and_folders_may_be_relative(board, command, home, monkeypatch):
     monkeypatch.chdir(home.parent)
     monkeypatch.setenv("GRAPHCL_DATA", "somewhere")
@@ -290,14 +297,15 @@ def test_nothing_set_aside_is_overwritten(tmp_path):
     assert kept == {"mf-0.0.json": "third", "mf-0.1.json": "second", "mf-0.2.json": "fourth"}
 
 
-def test_an_interruption_of_the_runner_alone_ends_its_cells(tmp_path, request):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_of_the_runner_alone_ends_its_cells(tmp_path, request, number):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     program = tmp_path / "sleeper.py"
     program.write_text("import time\ntime.sleep(60)\n")
 
     def work(cell, cells):
-        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Timer(1.0, os.kill, (os.getpid(), number)).start()
         process = subprocess.Popen([sys.executable, str(program)])
         cells.running.add(process)
         return process.wait()
@@ -306,6 +314,7 @@ def test_an_interruption_of_the_runner_alone_ends_its_cells(tmp_path, request):
     with pytest.raises(KeyboardInterrupt):
         in_parallel(work, ["only"], 1)
     assert time.monotonic() - started < 30
+    assert signal.getsignal(signal.SIGTERM) is not signal.default_int_handler
 
 
 def test_two_runners_on_one_table_do_not_meet(board, command, home):

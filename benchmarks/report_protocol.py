@@ -1,0 +1,55 @@
+"""Where the numbers of a report are from: data, selection, search, machines, code."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from benchmarks.report_document import Grid, Section
+from benchmarks.summary import Summary
+
+
+def protocol(summary: Summary) -> Section:
+    """Data, selection, search, machines, code."""
+    table = summary.board.table
+    record = next(iter(summary.records.values()), None)
+    facts = dict(record.protocol) if record else {}
+    facts["split's hash"] = table.digest or (record.split if record else "not known here")
+    facts["masking"] = "; ".join(f"{rule}: {table.words(rule)}" for rule in table.masking)
+    chosen = f"highest {table.monitor} on validation" if table.selection == "valid" else "lowest training loss"
+    facts["epoch"] = f"the one of {chosen}; a training looks at the test part once, at its end"
+    search = table.search
+    searched = {row: found.trials for row in summary.rows if (found := summary.board.found(row))}
+    made = sorted(searched.values())
+    facts["search"] = (
+        f"{' to '.join(map(str, dict.fromkeys((made[0], made[-1]))))} trials on validation for each of "
+        f"{', '.join(map(summary.title, searched))}; up to "
+        f"{search.epochs} epochs, patience {search.patience}: {inline(search.space)}"
+        if made
+        else "none was made; rows stand as written"
+    )
+    own = [f"{summary.title(row)}: {inline(line.search)}" for row, line in summary.rows.items() if line.search]
+    if made and own:
+        facts["search of single rows"] = "; ".join(own)
+    facts["tolerance"] = f"{table.tolerance:.0%} of a published value"
+    facts["cost of the table"] = table.cost or "not estimated"
+    commits = dict.fromkeys(name for r in summary.records.values() for name in r.commit.split(", "))
+    facts["commits"] = ", ".join(commits) or "none"
+    for number, (machine, cells) in enumerate(summary.hardware().items(), 1):
+        facts[f"machine {number}"] = f"{machine} ({cells} cells)"
+    return Section("Protocol", [Grid(("", ""), tuple(facts.items()), text=frozenset({0, 1}))])
+
+
+def inline(tree: Any) -> str:
+    """Keys and values in one line of YAML, numbers with four digits."""
+    text = yaml.safe_dump(rounded(tree), default_flow_style=True, sort_keys=False, width=10**6).strip()
+    return text.removeprefix("{").removesuffix("}")
+
+
+def rounded(tree: Any) -> Any:
+    """The same tree with shorter numbers."""
+    if isinstance(tree, Mapping):
+        return {key: rounded(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [rounded(value) for value in tree]
+    return float(f"{tree:.4g}") if isinstance(tree, float) else tree
