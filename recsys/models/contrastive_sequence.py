@@ -1,9 +1,10 @@
-"""One sequence encoder, any objective: the next item learned from the batch alone, without a softmax over all items.
+"""One sequence encoder, one of many objectives: the next item learned from the batch, with no softmax over all items.
 
 The state after a history and the embedding of the item that came next are two views of one event; the objective, named
 in the configuration, is the only loss. Scores are cosines, as the objectives compare directions. It is no published
 method: with infonce it is the in-batch softmax of two-tower retrieval, with corrected the one of Yi et al. (RecSys
-2019), whose candidates weigh the inverse of how often they stand in a batch; with alignment_uniformity DirectAU's idea.
+2019), whose candidates weigh the inverse of how often they stand in the training histories; with alignment_uniformity
+DirectAU's idea.
 """
 
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from torch import Tensor
 
 from recsys.data.interactions import Interactions
 from recsys.models.objective import CLUSTERED, Clustering, Objective, ObjectiveKeys
-from recsys.models.sequence import SequenceRecommender
-from recsys.sequences.sampler import PrefixSampler, Sequences, UserSampler
+from recsys.models.sequence import PlainSamples
+from recsys.sequences.sampler import Sequences
 
 Name = Literal[
     "infonce",
@@ -39,14 +40,14 @@ Name = Literal[
 ]
 
 
-class ContrastiveSequence(SequenceRecommender):
+class ContrastiveSequence(PlainSamples):
     """An objective draws each state to the item that came next."""
 
     suggested: ClassVar[dict[str, Any]] = {"train_batch_size": 256, "learning_rate": 1e-3}
     cosine_scores = True
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(ObjectiveKeys, SequenceRecommender.Config):
+    class Config(ObjectiveKeys, PlainSamples.Config):
         """Those of the backbone, and of the objective."""
 
         samples: Literal["prefix", "user"] = "user"
@@ -63,20 +64,16 @@ class ContrastiveSequence(SequenceRecommender):
             return super().idle() | self.unread(self.objective, get_args(Name)) | only
 
     config: Config
+    rarity: Tensor
+    """[I] the inverse of how often an item stands in the training histories."""
 
     def __init__(self, train: Interactions, config: Config) -> None:
         super().__init__(train, config)
         self.objective = Objective(config.objective, config, config.embedding_size, repeat=True)
         count = torch.bincount(train.histories.values, minlength=self.num_items)
-        self.rarity = 1 / count.clamp(min=1).float()
-        """[I] the inverse of how often an item stands in the training histories."""
+        self.register_buffer("rarity", 1 / count.clamp(min=1).float(), persistent=False)
         self.clusters: Clustering | None = None
         """Of items, where the objective knows of clusters."""
-
-    def sampler(self) -> PrefixSampler | UserSampler:
-        """Samples as `samples` says."""
-        kind = PrefixSampler if self.config.samples == "prefix" else UserSampler
-        return kind(self.histories, self.num_items, self.config.max_length)
 
     def begin_epoch(self, sampler: Any) -> None:
         """Cluster the items where the objective needs it."""
@@ -85,10 +82,11 @@ class ContrastiveSequence(SequenceRecommender):
 
     def forward(self, batch: Sequences, phase: str) -> dict[str, Tensor]:
         """`next_item`, a mean over targets."""
-        state = self.encode(batch.history) if self.config.samples == "prefix" else self.encode_every(batch.history)
-        rarity = self.rarity.to(batch.target.device)[batch.target]
-        return {
-            "next_item": self.objective(
-                state, self.items(batch.target), batch.target, clusters=self.clusters, candidate_weight=rarity
-            )
-        }
+        loss = self.objective(
+            self.states(batch),
+            self.items(batch.target),
+            batch.target,
+            clusters=self.clusters,
+            candidate_weight=self.rarity[batch.target],
+        )
+        return {"next_item": loss}

@@ -153,8 +153,13 @@ class Objective(nn.Module):
         if len(rows) < 2 or (self.name in NEEDS_TWO_ROWS_THAT_DIFFER and bool((rows == rows[0]).all())):
             return a.new_zeros(())
         if self.bias is not None:
-            same = lambda i, j: rows[i, None] == rows[j]  # noqa: E731
-            return pair_cross_entropy(a, b, target=same, temperature=self.keys.temperature, bias=self.bias)
+            return pair_cross_entropy(
+                a,
+                b,
+                target=lambda i, j: rows[i, None] == rows[j],
+                temperature=self.keys.temperature,
+                bias=self.bias,
+            )
         if self.loss is None:
             return OTHERS[self.name](a, b, rows, self.keys.temperature)
         if self.name == "prototypes":

@@ -154,8 +154,8 @@ class SequenceRecommender(Recommender):
         return Index(offered, query, self.config.max_length)
 
 
-class NextItemRecommender(SequenceRecommender):
-    """Learns to say what comes next, and nothing else."""
+class PlainSamples(SequenceRecommender):
+    """Its samples are histories and what came next, with nothing drawn beside them but negatives."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config(SequenceRecommender.Config):
@@ -171,10 +171,17 @@ class NextItemRecommender(SequenceRecommender):
         kind = PrefixSampler if self.config.samples == "prefix" else UserSampler
         return kind(self.histories, self.num_items, self.config.max_length, negatives=self.negatives)
 
+    def states(self, batch: Sequences) -> Tensor:
+        """[m, d] the state before each of the m targets."""
+        return self.encode(batch.history) if self.config.samples == "prefix" else self.encode_every(batch.history)
+
+
+class NextItemRecommender(PlainSamples):
+    """Learns to say what comes next, and nothing else."""
+
     def forward(self, batch: Sequences, phase: str) -> dict[str, Tensor]:
         """`next_item`, a mean over targets."""
-        state = self.encode(batch.history) if self.config.samples == "prefix" else self.encode_every(batch.history)
-        return {"next_item": self.next_item(state, batch.target, batch.negative)}
+        return {"next_item": self.next_item(self.states(batch), batch.target, batch.negative)}
 
 
 def encoder_of(config: SequenceRecommender.Config) -> SequenceEncoder:

@@ -121,6 +121,8 @@ def test_a_weight_net_needs_no_parameters():
             return torch.zeros(len(x), len(y))
 
     torch.testing.assert_close(AdaptiveInfoNCE(Flat(), 0.2)(A, B), InfoNCE(0.2)(A, B))
+    group = torch.tensor([0, 0, 1, 2])
+    torch.testing.assert_close(AdaptiveInfoNCE(Flat(), 0.2)(A, B, group), InfoNCE(0.2)(A, B, group=group))
 
 
 def test_an_error_leaves_gradients_on():

@@ -36,7 +36,7 @@ def cosines(model, batch):
     return F.normalize(model.encode(batch.history)) @ F.normalize(model.items(batch.target)).T
 
 
-@pytest.mark.parametrize("objective", sorted(set(get_args(Name)) - {"barlow_twins", "vicreg"}))
+@pytest.mark.parametrize("objective", sorted(set(get_args(Name)) - {"barlow_twins", "vicreg"}))  # they know no negative
 def test_it_learns_what_follows(objective):
     split, model = cycle(), make(objective=objective, n_clusters=25)
     fit(model, Training(epochs=30, train_batch_size=16, learning_rate=0.02, patience=30), seed=0)
