@@ -24,6 +24,7 @@ and `temperature`. Beside the family: `alignment`, `uniformity`, `barlow_twins`,
 """
 
 from graphcl.objectives.attraction import attraction_repulsion, attraction_repulsion_to_keys
+from graphcl.objectives.circle import circle
 from graphcl.objectives.contrast import Contrast
 from graphcl.objectives.denominators import All, Debiased, Decoupled, Denominator
 from graphcl.objectives.kernel import PairTerm, row_lse
@@ -54,7 +55,7 @@ from graphcl.objectives.pairing import (
     one_to_one,
     within,
 )
-from graphcl.objectives.pairwise import circle, jsd, pair_cross_entropy, pair_sum
+from graphcl.objectives.pairwise import jsd, pair_cross_entropy, pair_sum
 from graphcl.objectives.positives import Edges, Index, Labels, Positives, Soft
 from graphcl.objectives.similarity import Similarity, cosine, dot, negative_squared_distance
 from graphcl.objectives.temperature import alignment_tempered

@@ -1,6 +1,6 @@
 """Losses that are a sum over pairs, f(a_ij) each, and no softmax: the second streaming kernel."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import log
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from graphcl.errors import InputError
 from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import TILE_CPU, TILE_GPU, Tile, blocks
-from graphcl.objectives.positives import Index, Labels, Positives
+from graphcl.objectives.positives import Index, Positives
 from graphcl.objectives.similarity import Similarity, cosine, dot
 from graphcl.ops import full_precision
 
@@ -19,16 +19,28 @@ PairValue = Callable[[Tensor, slice, slice], Tensor]
 """Maps logits [r, c] of a slice of anchors and a slice of candidates to values [r, c], entry by entry."""
 PairMask = Callable[[slice, slice], Tensor]
 """Says for a slice of anchors and one of candidates which pairs take part, bool or 0 and 1, [r, c]."""
+Window = Callable[[slice], slice]
+"""Says for a slice of anchors which candidates any of them is paired with."""
 
 
-def pair_sum(x: Tensor, y: Tensor, value: PairValue, *, tile: Tile | Literal["auto"] = "auto") -> Tensor:
+def pair_sum(
+    x: Tensor,
+    y: Tensor,
+    value: PairValue,
+    *,
+    slope: PairValue | None = None,
+    window: Window | None = None,
+    tile: Tile | Literal["auto"] = "auto",
+) -> Tensor:
     """sum_j f(x_i . y_j) of each row, [N], for `x` [N, d] and `y` [M, d], in tiles: O((N + M) d) memory.
 
-    Gradients reach `x` and `y`, once differentiable; what `value` closes over counts as constant.
+    Gradients reach `x` and `y`, once differentiable; what `value` closes over counts as constant. `slope` is f', where
+    autograd shall not find it; `window` the candidates of a slice of anchors, where the others count nothing.
     """
     with torch.autocast(x.device.type, enabled=False):
         x, y = full_precision(x), full_precision(y)
-        result: Tensor = _PairSum.apply(x, y, value, (TILE_GPU if x.is_cuda else TILE_CPU) if tile == "auto" else tile)
+        size = (TILE_GPU if x.is_cuda else TILE_CPU) if tile == "auto" else tile
+        result: Tensor = _PairSum.apply(x, y, value, slope, window or (lambda rows: slice(0, len(y))), size)
     return result
 
 
@@ -51,7 +63,7 @@ def jsd(
         chosen.refuse_misfit(len(a), len(b))
         x, y = similarity(a, b)
         row, col = chosen.edges()
-        pull = _softplus(-(x[row] * y[col]).sum(1)).mean()
+        pull = softplus(-(x[row] * y[col]).sum(1)).mean()
 
         def is_negative(rows: slice, cols: slice) -> Tensor:
             return ~chosen.tile(rows, cols) if negatives is None else negatives(rows, cols)
@@ -59,7 +71,7 @@ def jsd(
         count = sum(is_negative(rows, slice(0, len(b))).sum() for rows in blocks(len(a), 512))
         if not count or not len(row):
             raise InputError("JSD needs at least one positive and one negative pair.")
-        push = pair_sum(x, y, lambda logits, rows, cols: _softplus(logits) * is_negative(rows, cols)).sum() / count
+        push = pair_sum(x, y, lambda logits, rows, cols: softplus(logits) * is_negative(rows, cols)).sum() / count
         return finite(pull + push - 2 * log(2), the_first_view=a, the_second_view=b)
 
 
@@ -86,75 +98,55 @@ def pair_cross_entropy(
         if target is None:
             chosen.refuse_misfit(len(a), len(b))
 
+        hit = chosen.tile if target is None else target
+
         def value(logits: Tensor, rows: slice, cols: slice) -> Tensor:
-            hit = chosen.tile(rows, cols) if target is None else target(rows, cols)
-            return _softplus(logits) - hit.to(logits.dtype) * logits
+            return softplus(logits) - hit(rows, cols) * logits
 
-        return finite(pair_sum(x, y, value).mean(), the_first_view=a, the_second_view=b)
+        def slope(logits: Tensor, rows: slice, cols: slice) -> Tensor:
+            return logits.sigmoid_().sub_(hit(rows, cols).to(logits.dtype))
 
-
-def circle(x: Tensor, labels: Tensor, *, margin: float = 0.4, scale: float = 80.0) -> Tensor:
-    r"""Circle loss (Sun et al., CVPR 2020): mean over anchors of softplus(LSE over negatives + LSE over positives).
-
-    A pair of one label counts $-\gamma [1 + m - s]_+ (s - 1 + m)$, any other $\gamma [s + m]_+ (s - m)$, with the
-    brackets constant to the gradient: the farther a pair is from its goal, the faster it goes there. `x` [N, d] is
-    compared by cosine, `labels` [N]; anchors without a positive or without a negative are left out.
-    """
-    with torch.autocast(x.device.type, enabled=False):
-        z = F.normalize(full_precision(x), dim=1)
-        same = Labels(labels, labels)
-        same.refuse_misfit(len(x), len(x))
-        near = _circle_side(z, lambda s: -scale * (1 + margin - s.detach()).clamp(min=0) * (s - 1 + margin), same, True)
-        far = _circle_side(z, lambda s: scale * (s.detach() + margin).clamp(min=0) * (s - margin), same, False)
-        whole = torch.isfinite(near.detach()) & torch.isfinite(far.detach())
-        if not whole.any():
-            raise InputError("Circle loss: no row has both a row of its own label and one of another.")
-        return finite(_softplus(near[whole] + far[whole]).mean(), the_rows=x)
-
-
-def _circle_side(z: Tensor, logit: Callable[[Tensor], Tensor], same: Positives, wanted: bool) -> Tensor:
-    """[N] log-sum-exp of the pairs that do, or do not, share a label, the anchor itself left out; -inf without any."""
-    own = torch.arange(len(z), device=z.device)
-
-    def masked(similarity: Tensor, rows: slice, cols: slice) -> Tensor:
-        out = (same.tile(rows, cols) != wanted) | (own[rows, None] == own[cols])
-        return logit(similarity).masked_fill(out, -torch.inf)
-
-    with torch.no_grad():
-        top = torch.cat([masked(z[rows] @ z.T, rows, slice(0, len(z))).amax(1) for rows in blocks(len(z), 512)])
-    shift = top.masked_fill(top == -torch.inf, 0.0)
-    total = pair_sum(z, z, lambda s, rows, cols: (masked(s, rows, cols) - shift[rows, None]).exp())
-    return shift + total.log()
+        return finite(pair_sum(x, y, value, slope=slope).mean(), the_first_view=a, the_second_view=b)
 
 
 class _PairSum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, value: PairValue, tile: Tile) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor, value: PairValue, slope: PairValue | None, window: Window, tile: Tile
+    ) -> Tensor:
         ctx.save_for_backward(x, y)
-        ctx.value, ctx.tile = value, tile
+        ctx.value, ctx.slope, ctx.window, ctx.tile = value, slope, window, tile
         total = x.new_zeros(len(x))
-        for rows in blocks(len(x), tile[0]):
-            for cols in blocks(len(y), tile[1]):
-                total[rows] += value(x[rows] @ y[cols].T, rows, cols).sum(1)
+        for rows, cols in _tiles(len(x), window, tile):
+            total[rows] += value(x[rows] @ y[cols].T, rows, cols).sum(1)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         if torch.is_grad_enabled():
             raise InputError("The streaming pair sum can be differentiated once, not twice (create_graph=True).")
         x, y = ctx.saved_tensors
         grad_x, grad_y = torch.zeros_like(x), torch.zeros_like(y)
-        for rows in blocks(len(x), ctx.tile[0]):
-            for cols in blocks(len(y), ctx.tile[1]):
-                logits = (x[rows] @ y[cols].T).requires_grad_()
+        for rows, cols in _tiles(len(x), ctx.window, ctx.tile):
+            logits, cotangent = x[rows] @ y[cols].T, cotangents[0][rows, None]
+            if ctx.slope is not None:
+                slope = ctx.slope(logits, rows, cols) * cotangent
+            else:
                 with torch.enable_grad():
-                    values = ctx.value(logits, rows, cols)
-                (slope,) = torch.autograd.grad(values, logits, cotangents[0][rows, None].expand_as(values))
-                grad_x[rows].addmm_(slope, y[cols])
-                grad_y[cols].addmm_(slope.T, x[rows])
-        return grad_x, grad_y, None, None
+                    values = ctx.value(logits.requires_grad_(), rows, cols)
+                (slope,) = torch.autograd.grad(values, logits, cotangent.expand_as(values))
+            grad_x[rows].addmm_(slope, y[cols])
+            grad_y[cols].addmm_(slope.T, x[rows])
+        return grad_x, grad_y, None, None, None, None
 
 
-def _softplus(values: Tensor) -> Tensor:
+def _tiles(length: int, window: Window, tile: Tile) -> Iterator[tuple[slice, slice]]:
+    for rows in blocks(length, tile[0]):
+        whole = window(rows)
+        for part in blocks(whole.stop - whole.start, tile[1]):
+            yield rows, slice(whole.start + part.start, whole.start + part.stop)
+
+
+def softplus(values: Tensor) -> Tensor:
     """log(1 + e^x) to the last digit: torch's own is linear from 20 on, off by 2e-9."""
     return -F.logsigmoid(-values)

@@ -129,18 +129,23 @@ def test_the_temperature_rises_with_alignment():
         torch.testing.assert_close(alignment_tempered(a, b, temperature=0.2), expected)
 
 
-def test_circle_by_its_formula():
-    x, labels = rows(12, 4, 0).requires_grad_(), torch.arange(12) % 3
-    labels[0] = 7  # without a positive
+@pytest.mark.parametrize(
+    ("count", "labels", "scale"), [(12, 3, 8.0), (12, 3, 200.0), (1300, 500, 8.0), (1300, 2, 100.0)]
+)
+def test_circle_by_its_formula(count, labels, scale):
+    x, labels = rows(count, 4, 0).requires_grad_(), torch.arange(count) % labels
+    labels[5] = -7  # without a positive
     z = F.normalize(x, dim=1)
     s = z @ z.T
-    same, own = labels[:, None] == labels, torch.eye(12, dtype=torch.bool)
-    pull = (-8 * (1.25 - s.detach()).clamp(min=0) * (s - 0.75)).masked_fill(~same | own, -torch.inf).logsumexp(1)
-    push = (8 * (s.detach() + 0.25).clamp(min=0) * (s - 0.25)).masked_fill(same, -torch.inf).logsumexp(1)
-    expected = F.softplus(pull + push)[1:].mean()
-    found = circle(x, labels, margin=0.25, scale=8.0)
+    same, own = labels[:, None] == labels, torch.eye(count, dtype=torch.bool)
+    pull = (-scale * (1.25 - s.detach()).clamp(min=0) * (s - 0.75)).masked_fill(~same | own, -torch.inf).logsumexp(1)
+    push = (scale * (s.detach() + 0.25).clamp(min=0) * (s - 0.25)).masked_fill(same, -torch.inf).logsumexp(1)
+    expected = F.softplus(pull + push)[labels >= 0].mean()
+    found = circle(x, labels, margin=0.25, scale=scale)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(torch.autograd.grad(found, x)[0], torch.autograd.grad(expected, x)[0])
+    single = circle(x.detach().float(), labels, margin=0.25, scale=scale)
+    torch.testing.assert_close(single.double(), expected.detach(), rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])

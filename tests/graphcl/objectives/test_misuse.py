@@ -67,7 +67,7 @@ def test_positives_that_do_not_fit_are_refused(positives, message, numerator):
         (lambda: alignment(A, B[:1]), "the first has 4 and the second 1"),
         (lambda: jsd(A, B[:2]), "candidate 2 is named"),
         (lambda: pair_cross_entropy(A, B[:2]), "candidate 2 is named"),
-        (lambda: circle(A, torch.tensor([0, 1])), "of 2 anchors and 2 candidates, but there are 4 and 4"),
+        (lambda: circle(A, torch.tensor([0, 1])), r"a label for each row, \[4\], but labels have \[2\]"),
         (lambda: InfoNCE(reduction="none", direction_weight=0.5)(A, B[:3], positives=torch.tensor([0, 1, 2, -1])),
          "the first view has 4 rows and the second 3"),
     ],
