@@ -17,9 +17,9 @@ from benchmarks.metapath_run import NAME, load_rows
 from benchmarks.report_document import ABSENT, Document, Figure, Grid, Section, latex, markdown, page
 from benchmarks.summary import Value
 from benchmarks.verify import Status, Verdict
-from graphcl.errors import InputError
+from graphcl.errors import InputError, suggest
 from graphcl.training.checkpoint import write_atomically
-from recsys.config import build, read, suggest
+from recsys.config import build, read
 
 WORDS: Mapping[str, str] = {"last": "last epoch", "loss": "lowest training loss", "valid": "best validation probe"}
 COUNTS = (20, 40, 60)

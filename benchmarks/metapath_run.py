@@ -8,8 +8,7 @@ from benchmarks.lock import locked
 from benchmarks.metapath import Row
 from benchmarks.metapath_record import fitting, path_of
 from benchmarks.process import Processes, in_parallel, last_line
-from graphcl.errors import InputError
-from recsys.config import suggest
+from graphcl.errors import InputError, suggest
 
 NAME = "metapath"
 Say = Callable[[str], None]

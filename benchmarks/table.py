@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from benchmarks.home import Home
-from graphcl.errors import InputError
+from graphcl.errors import InputError, suggest
 from graphcl.ranges import Count, Rate, Whole
-from recsys.config import ConfigError, build, read, suggest
+from recsys.config import ConfigError, build, read
 from recsys.evaluation.metrics import PER_USER, parse
 from recsys.experiment import Experiment
 from recsys.models import MODELS

@@ -1,7 +1,8 @@
 """The one exception for mistakes that a person can mend."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 
 class InputError(ValueError):
@@ -17,3 +18,15 @@ def refuse_unknown_word(name: str, word: str, known: Collection[str]) -> None:
     if word not in known:
         near = get_close_matches(str(word), known, 1, 0.0)[0]
         raise InputError(f"{name}: {word!r} is none of {', '.join(known)}; {near!r} is the nearest.")
+
+
+def suggest(word: Any, known: Iterable[str], elsewhere: Mapping[str, str] | None = None, *, quiet: bool = False) -> str:
+    """What a misspelt word may have meant; all that is known where nothing is near (unless `quiet`).
+
+    elsewhere: words that are known in other places, and how they are written in full.
+    """
+    names, elsewhere = list(known), elsewhere or {}
+    close = get_close_matches(str(word), [*names, *elsewhere], 1)
+    if close:
+        return f"; did you mean {elsewhere.get(close[0], close[0])!r}?"
+    return "" if quiet or not names else f"; known: {', '.join(sorted(names))}"

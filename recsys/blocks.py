@@ -8,8 +8,9 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from graphcl.errors import suggest
 from graphcl.training.loop import Training
-from recsys.config import ConfigError, choose, construct, named, read, suggest
+from recsys.config import ConfigError, choose, construct, named, read
 from recsys.overrides import assigned, override
 
 S = TypeVar("S")

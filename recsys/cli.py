@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from graphcl.errors import InputError
+from graphcl.errors import InputError, suggest
 from graphcl.evaluation.probe import Probe
 from graphcl.models import EMBEDDERS
 from graphcl.training.loop import NotFiniteError, Training
@@ -18,7 +18,6 @@ from recsys.cli_datasets import app as datasets_app
 from recsys.cli_progress import bar, stderr
 from recsys.cli_tune import tune
 from recsys.cli_views import views
-from recsys.config import suggest
 from recsys.experiment import Evaluation, Settings
 from recsys.keys import describe
 from recsys.migrate import import_run

@@ -4,15 +4,14 @@ import inspect
 import logging
 import re
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from graphcl.errors import InputError
+from graphcl.errors import InputError, suggest
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -191,18 +190,6 @@ def plain(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
                 near = suggest(value, [str(choice) for choice in literals(hint)], quiet=True)
             problems.append(f"{place}: {message[0].lower()}{message[1:]} (got {problem['input']!r}){near}")
         return None
-
-
-def suggest(word: Any, known: Iterable[str], elsewhere: Mapping[str, str] | None = None, *, quiet: bool = False) -> str:
-    """What a misspelt word may have meant; all that is known where nothing is near (unless `quiet`).
-
-    elsewhere: words that are known in other places, and how they are written in full.
-    """
-    names, elsewhere = list(known), elsewhere or {}
-    close = get_close_matches(str(word), [*names, *elsewhere], 1)
-    if close:
-        return f"; did you mean {elsewhere.get(close[0], close[0])!r}?"
-    return "" if quiet or not names else f"; known: {', '.join(sorted(names))}"
 
 
 def kind_of(schema: type) -> str:

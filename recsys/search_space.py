@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from graphcl.errors import InputError
+from graphcl.errors import InputError, suggest
 from graphcl.training.loop import Training
-from recsys.config import ConfigError, construct, named, suggest
+from recsys.config import ConfigError, construct, named
 from recsys.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -74,6 +74,11 @@ def searched(experiment: Experiment) -> dict[str, dict[str, str]]:
     return {"model": named(experiment.model.Config), "training": named(Training)}
 
 
+def full_names(experiment: Experiment) -> list[str]:
+    """The same keys with their blocks: "model.temperature"."""
+    return [f"{block}.{key}" for block, keys in searched(experiment).items() for key in keys]
+
+
 def searchable(space: Mapping[str, Any], experiment: Experiment) -> Space:
     """The part of `space` whose keys the experiment has, by block: "model.temperature".
 
@@ -89,8 +94,8 @@ def searchable(space: Mapping[str, Any], experiment: Experiment) -> Space:
         if not dot:
             block, key = next((name for name, keys in blocks.items() if written in keys), ""), written
         elif key not in blocks.get(block, ()):
-            known = [f"{block}.{key}" for block, keys in blocks.items() for key in keys]
-            raise InputError(f"search.{written}: is no key of the model or its training{suggest(written, known)}")
+            near = suggest(written, full_names(experiment))
+            raise InputError(f"search.{written}: is no key of the model or its training{near}")
         if block == "model" or (block and experiment.model.phases):
             now = getattr({"model": experiment.config, "training": experiment.training}[block], blocks[block][key])
             wanted[f"{block}.{key}"] = whole(choice) if type(now) is int else choice
@@ -122,7 +127,7 @@ def refuse_misfits(space: Space, experiment: Experiment) -> None:
     Raises:
         ConfigError: every key that the model and its training lack, and every end or value that they do not admit.
     """
-    known = {f"{block}.{key}" for block, keys in searched(experiment).items() for key in keys}
+    known = full_names(experiment)
     problems = []
     for key, choice in space.items():
         places = [name for name in known if key in (name, name.partition(".")[2])]

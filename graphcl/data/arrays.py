@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from itertools import product
 from typing import Any
 
@@ -11,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from graphcl.data.check import PARTS as PARTS_OF_SPLITS
-from graphcl.errors import InputError
+from graphcl.errors import InputError, suggest
 
 Arrays = Mapping[str, Any]
 SPLIT = re.compile(rf"({'|'.join(PARTS_OF_SPLITS)})_(\d+)")
@@ -31,9 +30,9 @@ def refuse_unknown(arrays: Arrays, types: Sequence[str], where: str) -> None:
         # Edges are looked up by their ends; what is wrong with those is said there.
         if key in allowed or re.fullmatch(rf"edge_[^/]*(/({'|'.join(PARTS)}))?", key):
             continue
-        near = get_close_matches(key, [*sorted(allowed), *(f"edge_{a}-{b}" for a, b in product(types, types))], 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"leave it out; known: {', '.join(known)}, edge_<a>-<b>."
-        raise InputError(f"{where}: the array {key!r} is unknown; {hint}")
+        near = suggest(key, [*sorted(allowed), *(f"edge_{a}-{b}" for a, b in product(types, types))], quiet=True)
+        hint = near or f"; leave it out; known: {', '.join(known)}, edge_<a>-<b>."
+        raise InputError(f"{where}: the array {key!r} is unknown{hint}")
 
 
 def node_counts(arrays: Arrays, where: str) -> dict[str, int]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from graphcl.errors import InputError
-from recsys.config import ConfigError, build, choose, suggest
+from graphcl.errors import InputError, suggest
+from recsys.config import ConfigError, build, choose
 from recsys.data.entries import Counts, Entry, NamedSplit, Source, find_entry
 from recsys.data.fetch import check_hashes, data_home, download, downloadable, present
 from recsys.data.filters import FILTERS, apply_filters

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from graphcl.errors import InputError
-from recsys.config import construct, read, suggest
+from graphcl.errors import InputError, suggest
+from recsys.config import construct, read
 from recsys.data.filters import FILTERS
 from recsys.data.readers import READERS
 from recsys.data.splits import SPLITS

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from graphcl.errors import InputError
+from graphcl.errors import InputError, suggest
 
 LARGEST_NUMBER = 2**31 - 2
 """Ids that are numbers must stay below: tables of one row per id would not fit any memory."""
@@ -223,17 +223,16 @@ def columns_of(frame: pd.DataFrame, wanted: Mapping[str, str | None], source: st
     Raises:
         InputError: a column is not there (the nearest name is suggested), or occurs twice.
     """
-    from difflib import get_close_matches
-
     chosen = {}
     for role, name in wanted.items():
         if name is None:
             continue
         count = int((frame.columns == name).sum())
         if count != 1:
-            near = get_close_matches(str(name), [str(known) for known in frame.columns], 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(str, frame.columns))}"
-            problem = f"occurs {count} times; rename all but one" if count else f"is not there; {hint}"
+            near = (
+                suggest(name, map(str, frame.columns), quiet=True) or f"; it has {', '.join(map(str, frame.columns))}"
+            )
+            problem = f"occurs {count} times; rename all but one" if count else f"is not there{near}"
             raise InputError(f"{source}: the {role} column {name!r} {problem}")
         chosen[role] = frame[name]
     return pd.DataFrame(chosen)

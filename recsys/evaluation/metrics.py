@@ -14,14 +14,13 @@ Each is the mean over the users who have at least one true item. These are RecBo
 - popularity = mean number of training events of the items shown
 """
 
-import difflib
 from collections.abc import Callable, Sequence
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from graphcl.errors import InputError
+from graphcl.errors import InputError, suggest
 from recsys.evaluation.ranking import Ranking
 
 
@@ -78,9 +77,8 @@ def parse(name: str) -> tuple[str, int]:
     kind, _, k = name.strip().lower().partition("@")
     known = (*PER_USER, *OF_LISTS)
     if kind.removeprefix(SAMPLED) not in known:
-        near = difflib.get_close_matches(kind, known, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}@{k or 10}?" if near else f"known are {', '.join(known)}"
-        raise InputError(f"metric {name!r} is unknown; {hint}")
+        near = suggest(f"{kind}@{k or 10}", [f"{one}@{k or 10}" for one in known])
+        raise InputError(f"metric {name!r} is unknown{near}")
     if not (k.isascii() and k.isdigit() and int(k) > 0):
         raise InputError(f"metric {name!r} needs a length of list, for example {kind}@10")
     return kind, int(k)

@@ -5,9 +5,10 @@ from typing import ClassVar, Literal
 
 import pytest
 
+from graphcl.errors import suggest
 from graphcl.ranges import Count, Dropout, Positive
 from graphcl.schedules import Constant, Linear, Schedule
-from recsys.config import ConfigError, build, dump, kind_of, parse_yaml, read, suggest
+from recsys.config import ConfigError, build, dump, kind_of, parse_yaml, read
 from recsys.keys import describe
 from recsys.overrides import override
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from graphcl.errors import InputError
+from graphcl.errors import InputError, suggest
 from graphcl.training.loop import Training
-from recsys.config import ConfigError, construct, suggest
+from recsys.config import ConfigError, construct
 from recsys.models.base import Recommender
 from recsys.models.sequence import SequenceRecommender
 

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from graphcl.errors import InputError
-from recsys.config import suggest
+from graphcl.errors import InputError, suggest
 from recsys.integrations.recbole.compat import is_running, module
 from recsys.models import MODELS
 

@@ -143,12 +143,12 @@ def test_bounds_and_monotony(world):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("recal@10", "did you mean recall@10?"),
+        ("recal@10", "did you mean 'recall@10'?"),
         ("nDCG", "needs a length of list, for example ndcg@10"),
         ("recall@0", "needs a length of list"),
         ("recall@-3", "needs a length of list"),
         ("recall@x", "needs a length of list"),
-        ("xyzzy@3", "known are recall, ndcg"),
+        ("xyzzy@3", "known: coverage@3, gini@3"),
         ("recall@5", "needs lists of 5, these have 4; rank with k=5"),
         ("sampled_recall@4", "made over all candidates; ask for recall@4"),
         ("popularity@4", "pass item_counts"),
