@@ -29,6 +29,7 @@ from benchmarks.verify import Verdict, count, told
 from benchmarks.verify import verify as verdicts_on
 from graphcl.errors import InputError
 from graphcl.training.loop import NotFiniteError
+from recsys.folder import device_of
 
 app = typer.Typer(
     add_completion=False,
@@ -39,10 +40,17 @@ app = typer.Typer(
 console = Console()
 stderr = Console(stderr=True)
 
+
+def usable(device: str) -> str:
+    """A device that the cells can have."""
+    device_of(device)
+    return device
+
+
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help="a name from 'python -m benchmarks list'")]
 SomeTable = Annotated[str | None, typer.Argument(metavar="[TABLE]", help="default: every table")]
 Rows = Annotated[str, typer.Option(help="comma-separated; default: all that can be run")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda", callback=usable)]
 Place = Annotated[Path, typer.Option(help="folder of tables, configs, results and runs", resolve_path=True)]
 HERE = Home().root
 
@@ -75,6 +83,10 @@ def list_(home: Place = HERE) -> None:
     if nodes := metapath_run.load_rows(home):
         records = len(list(Home(home).results(metapath_run.NAME).glob("*.json")))
         grid.add_row(metapath_run.NAME, "Heterogeneous graphs, linear probes", str(len(nodes)), str(records), "")
+    if measured := len(list((Home(home).root / "results").glob("speed_*.json"))):
+        grid.add_row(
+            SPEED, "Time and memory, measured by python -m benchmarks.speed and its kin", "", str(measured), ""
+        )
     console.print(grid)
 
 

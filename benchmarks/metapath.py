@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import rmtree
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -40,7 +40,6 @@ from recsys.folder import device_of, environment
 log = logging.getLogger(__name__)
 
 WATCH = "watch.safetensors"
-Device = Literal["auto", "cpu", "cuda"]
 RULES = ("last", "loss", "valid")
 """What names an epoch: the end, the lowest training loss, the best probe of validation nodes."""
 
@@ -170,9 +169,7 @@ class Watch:
             self.curve, self.spent = state["curve"], state["spent"]
 
 
-def run_seed(
-    row: Row, data_root: Path, seed: int, device: Device = "auto", folder: Path | None = None
-) -> dict[str, Any]:
+def run_seed(row: Row, data_root: Path, seed: int, device: str = "auto", folder: Path | None = None) -> dict[str, Any]:
     """Train and judge with one seed; with a folder for checkpoints it goes on where it was stopped."""
     settings = row.settings
     started, cpu = time.perf_counter(), time.process_time()
@@ -237,7 +234,7 @@ def main(
         folder = None if work is None else work / f"{row.name}-{seed}-{row.digest}"
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        record = run_seed(row, root, seed, device, folder)  # type: ignore[arg-type]
+        record = run_seed(row, root, seed, device, folder)
         write_atomically(out / f"{row.name}-{seed}.json", json.dumps(record, indent=1).encode())
         if folder is not None:
             rmtree(folder)

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import yaml
 
-from graphcl.errors import InputError
+from graphcl.errors import InputError, refuse_unknown_word
 from graphcl.models import EMBEDDERS
 from graphcl.training.checkpoint import write_atomically
 from recsys.config import read
@@ -125,12 +125,13 @@ def environment(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def device_of(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """Where to train.
+def device_of(wanted: str) -> torch.device:
+    """Where to train: "auto", "cpu" or "cuda".
 
     Raises:
-        InputError: a GPU was asked for and there is none.
+        InputError: it is none of these, or a GPU was asked for and there is none.
     """
+    refuse_unknown_word("device", wanted, ("auto", "cpu", "cuda"))
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InputError("device: cuda was asked for, but torch sees no GPU here; use device: auto or cpu")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")

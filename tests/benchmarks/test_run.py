@@ -125,6 +125,13 @@ def test_a_home_without_tables_is_refused(command, home):
         assert status == 1 and "has no folder 'tables'" in errors
 
 
+@pytest.mark.parametrize("command_line", [["run", "tiny"], ["run", "metapath"], ["tune", "tiny"]])
+def test_a_device_that_nobody_has_is_refused_before_a_cell_starts(command, home, command_line):
+    status, output, errors = command(*command_line, "--device", "gpu")
+    assert status == 1 and "device: 'gpu' is none of auto, cpu, cuda" in errors
+    assert "started" not in output and not (home / "runs").exists()
+
+
 def test_a_row_that_is_named_twice_runs_once_and_folders_may_be_relative(board, command, home, monkeypatch):
     monkeypatch.chdir(home.parent)
     monkeypatch.setenv("GRAPHCL_DATA", "somewhere")
