@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Column
 from rich.table import Table as Grid
 
 from benchmarks import conformance as conformance_
@@ -74,7 +75,7 @@ def split(names: str) -> list[str]:
 @app.command("list")
 def list_(home: Place = HERE) -> None:
     """List the tables: what each is on, how many rows and records it has."""
-    grid = Grid("table", "what", "rows", "records", "published values")
+    grid = Grid(Column("table", no_wrap=True), "what", "rows", "records", "published values")
     for name in Home(home).names():
         board = Board.load(name, Home(home))
         records = len(list(board.home.results(name).glob("*.json")))
@@ -84,9 +85,7 @@ def list_(home: Place = HERE) -> None:
         records = len(list(Home(home).results(metapath_run.NAME).glob("*.json")))
         grid.add_row(metapath_run.NAME, "Heterogeneous graphs, linear probes", str(len(nodes)), str(records), "")
     if measured := len(list((Home(home).root / "results").glob("speed_*.json"))):
-        grid.add_row(
-            SPEED, "Time and memory, measured by python -m benchmarks.speed and its kin", "", str(measured), ""
-        )
+        grid.add_row(SPEED, "Time and memory, by python -m benchmarks.speed and its kin", "", str(measured), "")
     console.print(grid)
 
 

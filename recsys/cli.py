@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from graphcl.errors import InputError, suggest
 from graphcl.evaluation.probe import Probe
@@ -62,11 +62,11 @@ def show_ranking(run: Run) -> None:
     result = run.result
     dataset = run.split.protocol.get("dataset", "data")
     table = Table(title=f"{dataset}, test, best epoch {result['best_epoch']}")
-    table.add_column("model")
-    for name in result["test"]:
-        table.add_column(name, justify="right")
-    table.add_row("popularity", *(f"{value:.4f}" for value in result["popularity"].values()))
-    table.add_row(run.experiment.kind, *(f"{value:.4f}" for value in result["test"].values()), style="bold")
+    table.add_column("metric")
+    table.add_column("popularity", justify="right")
+    table.add_column(run.experiment.kind, justify="right", style="bold")
+    for name, value in result["test"].items():
+        table.add_row(name, f"{result['popularity'][name]:.4f}", f"{value:.4f}")
     console.print(table)
     console.print("; ".join(f"{what}: {value}" for what, value in result["protocol"].items()), highlight=False)
     console.print(f"split: {result['data']}", highlight=False)
@@ -124,7 +124,7 @@ def recommend(
     """Recommend items to users of the data, or to anybody with a history."""
     histories = [[item.strip() for item in line.split(",") if item.strip()] for line in history or ()]
     frame = Run.open(run).recommend(users=user or (), histories=histories, k=k, include_seen=include_seen)
-    table = Table(*frame.columns)
+    table = Table(*(Column(name, overflow="fold") for name in frame.columns))
     for row in frame.itertuples(index=False, name=None):
         table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row))
     console.print(table)
@@ -152,10 +152,10 @@ def import_weights(
 ) -> None:
     """Turn an authors' checkpoint into a run, and evaluate it by both masking rules."""
     run = import_run(method, weights, dataset, out)
-    table = Table("history", *run.experiment.evaluation.report, title=f"{weights.name} on {dataset}, test")
-    for masked in (True, False):
-        measured = run.evaluate(mask_history=masked)
-        table.add_row("masked" if masked else "not masked", *(f"{value:.6f}" for value in measured.values()))
+    table = Table("metric", "history masked", "not masked", title=f"{weights.name} on {dataset}, test")
+    both = [run.evaluate(mask_history=masked) for masked in (True, False)]
+    for name in both[0]:
+        table.add_row(name, *(f"{measured[name]:.6f}" for measured in both))
     console.print(table)
     console.print(f"Run folder: {run.folder}", soft_wrap=True)
 
@@ -180,7 +180,8 @@ def config(model: Annotated[str, typer.Argument(metavar="MODEL", help="a name fr
     learner = everything[model]
     rest = {"probe": Probe, "": NodeSettings} if model in EMBEDDERS else {"evaluation": Evaluation, "": Settings}
     for block, schema in {"model": learner.Config, "training": Training, **rest}.items():
-        table = Table("key", "default", "range", "meaning", title=block or "top level", title_justify="left")
+        columns = (Column("key", no_wrap=True), *(Column(name, overflow="fold") for name in ("default", "range")))
+        table = Table(*columns, "meaning", title=block or "top level", title_justify="left")
         for key in describe(schema):
             default = learner.suggested.get(key.name, key.default) if block == "training" else key.default
             table.add_row(key.name, str(default), key.range, key.meaning)
