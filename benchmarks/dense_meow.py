@@ -1,4 +1,4 @@
-"""MEOW and AdaMEOW's pair loss written down literally, in dense matrices; the yardstick of `speed_metapath`."""
+"""MEOW and AdaMEOW's pair loss written down literally, in dense matrices; the yardstick of `speed metapath`."""
 
 import torch
 import torch.nn.functional as F

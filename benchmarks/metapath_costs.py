@@ -1,7 +1,6 @@
-"""What the `metapath` page says besides results: weights while training, costs, speed, origins of the records."""
+"""What the `metapath` page says besides results: weights while training, costs, origins of the records."""
 
 import statistics
-from collections.abc import Mapping
 
 from benchmarks.metapath_record import Made
 from benchmarks.report_document import Grid
@@ -41,44 +40,6 @@ def cost(made: Made) -> Grid:
     return Grid(
         header, tuple(lines), "One thread; the looks at validation nodes are counted in, the final judging is not."
     )
-
-
-SINGLE: Mapping[str, str] = {
-    "meow_ours": "MEOW on ACM, an epoch",
-    "meow_dense": "the same from dense matrices",
-    "pair_ours": "AdaMEOW's pair weights, loss and gradients, 2000 rows",
-    "pair_dense": "the same from all pairs' sums",
-    "adameow_ours": "AdaMEOW on ACM, an epoch",
-    "preprocessing": "DBLP, from edges to all that MEOW reads",
-    "probe": "fifty probes of one ratio on ACM",
-}
-
-
-def speed(timings: Mapping[str, Mapping[str, float]]) -> list[Grid]:
-    """What `benchmarks.speed_metapath` has measured: single tasks, and how the models grow."""
-    lines = [
-        (title, f"{timings[name]['cpu_seconds']:.2f}", f"{timings[name]['mib']:,.0f}")
-        for name, title in SINGLE.items()
-        if name in timings
-    ]
-    curve = []
-    for name, found in timings.items():
-        if name.startswith("scale_"):
-            _, model, nodes = name.split("_")
-            cells = (found["build_cpu_seconds"], found["step_cpu_seconds"], found["peak_gib"])
-            curve.append((model, f"{int(nodes):,}", f"{10 * int(nodes):,}", *(f"{value:.2f}" for value in cells)))
-    return [
-        Grid(
-            ("", "CPU s", "MiB"),
-            tuple(lines),
-            "One thread of a shared machine; memory above that of a process with the data read.",
-        ),
-        Grid(
-            ("model", "target nodes", "edges", "building, CPU s", "step, CPU s", "peak GiB"),
-            tuple(sorted(curve, key=lambda line: (line[0], int(line[1].replace(",", ""))))),
-            "Synthetic graphs; batches of 2048 nodes, sampled neighbours, negatives of the batch; peak of the process.",
-        ),
-    ]
 
 
 def origins(made: Made) -> Grid:

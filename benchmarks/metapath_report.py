@@ -2,19 +2,19 @@
 
 import csv
 import io
-import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from benchmarks import report_speed
 from benchmarks.metapath import RULES, Row
-from benchmarks.metapath_costs import cost, origins, speed, spread
+from benchmarks.metapath_costs import cost, origins, spread
 from benchmarks.metapath_plots import bars_of, curves_of
 from benchmarks.metapath_record import Made, Record, records_of
 from benchmarks.metapath_run import NAME, load_rows
-from benchmarks.report_document import ABSENT, Document, Figure, Grid, Section, latex, markdown, page
+from benchmarks.report_document import ABSENT, Document, Figure, Grid, Part, Section, latex, markdown, page
 from benchmarks.summary import Value
 from benchmarks.verify import Status, Verdict
 from graphcl.errors import InputError, suggest
@@ -90,8 +90,7 @@ def write_report(root: Path) -> list[Path]:
     made, bars = load(root)
     place = root / "results" / NAME
     timed = place.with_name("speed_metapath.json")
-    timings = json.loads(timed.read_text()) if timed.exists() else None
-    whole = document(made, bars, timings)
+    whole = document(made, bars, list(report_speed.parts(report_speed.read(timed))) if timed.exists() else [])
     footer = f"Written by `python -m benchmarks report {NAME}` from the records in `{NAME}/`."
     texts = {
         "md": markdown(whole, footer),
@@ -143,15 +142,15 @@ def values(made: Made) -> str:
     return text.getvalue()
 
 
-def document(made: Made, bars: Mapping[str, Bar], timings: Mapping[str, Mapping[str, float]] | None = None) -> Document:
-    """The whole page; `timings` is what `benchmarks.speed_metapath` has measured."""
+def document(made: Made, bars: Mapping[str, Bar], timings: Sequence[Part] = ()) -> Document:
+    """The whole page; `timings` is what `benchmarks.speed metapath` has measured."""
     lead = (
         "Percent, mean ± standard deviation over trainings of different seeds (none where there is one). Each "
         "training is judged by 50 linear probes on 20, 40 and 60 labels per class of HeCo's splits and by ten k-means "
         "of all nodes; test nodes are looked at once for each rule that names an epoch, and chose nothing. A rule "
         "that names the same epochs as the one above it is left out."
     )
-    measured = [Section("Speed and memory", speed(timings))] if timings else []
+    measured = [Section("Speed and memory", timings)] if timings else []
     return Document(
         "Heterogeneous graphs: node classification and clustering",
         lead,

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import metapath_costs
 from benchmarks.report_document import Document, Grid, Part, Section, markdown, page
 from graphcl.errors import InputError
 from graphcl.training.checkpoint import write_atomically
@@ -55,20 +54,17 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is no readable measurement ({error}); measure again") from error
     if not isinstance(tree, dict):
         raise InputError(f"{path}: is no measurement, it holds {type(tree).__name__}; measure again")
-    if "tables" not in tree and not any(grid.rows for grid in metapath_costs.speed(tree)):
+    if "tables" not in tree:
         raise InputError(f"{path}: is no measurement, it has no tables; measure again")
     return tree
 
 
 def parts(tree: Mapping[str, Any]) -> Iterator[Part]:
-    """A note, the tables, the machine; a tree without tables is that of `speed_metapath`."""
+    """A note, the tables, the machine."""
     if note := tree.get("note"):
         yield note
-    if "tables" in tree:
-        for table in tree["tables"]:
-            yield grid(table["rows"], table["title"])
-    else:
-        yield from metapath_costs.speed(tree)
+    for table in tree["tables"]:
+        yield grid(table["rows"], table["title"])
     if environment := tree.get("environment"):
         machine = environment["machine"]
         yield (

@@ -11,6 +11,7 @@ import typer
 from benchmarks import (
     speed_dccf,
     speed_dccf_gpu,
+    speed_metapath,
     speed_objectives,
     speed_ops,
     speed_recbole,
@@ -30,6 +31,7 @@ def _root() -> None:
 app.command("objectives")(speed_objectives.main)
 app.command("dccf")(speed_dccf.main)
 app.command("dccf-gpu")(speed_dccf_gpu.main)
+app.command("metapath")(speed_metapath.main)
 app.command("ops")(speed_ops.main)
 app.command("recbole")(speed_recbole.main)
 app.command("scaling")(speed_scaling.main)

@@ -1,21 +1,14 @@
-"""Speed and memory of the meta-path models, beside a literal dense re-statement, each in a process of its own.
+"""Speed and memory of the meta-path models, beside a literal dense re-statement, each in a process of its own."""
 
-    python -m benchmarks.speed_metapath --data DIR [--out FILE] [--only meow,...]
-
-Dense means what the authors' code does: every graph, context and feature table a dense matrix, N x N weights and
-similarities, N x N x d sums for AdaMEOW, five restarts of k-means per clustering and epoch. Seconds are CPU seconds
-of one thread; memory is the growth of the peak resident set over a process that has only imported torch and read data.
-"""
-
-import json
 import multiprocessing
 import resource
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 import typer
@@ -23,6 +16,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from benchmarks import dense_meow
+from benchmarks.speed_result import Measured, Out, publish
 from graphcl.data.recipe import GraphRecipe
 from graphcl.evaluation.probe import Probe, linear_probe
 from graphcl.models import MEOW, AdaMEOW
@@ -33,29 +27,55 @@ from graphcl.objectives import AdaptiveInfoNCE, dot
 from recsys.config import build, read
 
 CONFIGS = Path(__file__).parent / "configs" / "metapath"
+SIZES = (10**4, 10**5, 10**6)
+Task = Callable[[Path], dict[str, float]]
+"""From the folder of the data sets to what was measured."""
 PAIRS = 2000
 """Rows for the pair weights: the dense form of ACM's 4019 needs some 20 GB."""
+NOTE = (
+    "Seconds are CPU seconds of one thread; memory is what the largest resident set grew by over a process with the "
+    "data read. Dense is what the authors' code does: every graph, context and feature table a dense matrix, N x N "
+    "weights and similarities, N x N x d sums for AdaMEOW, five restarts of k-means for each clustering and epoch. "
+    "Growing graphs are synthetic, ten edges a target node: batches of 2048 nodes, sampled neighbours, negatives "
+    "of the batch; memory is the peak of the process."
+)
 
 
 def main(
-    data: Annotated[Path, typer.Option(envvar="GRAPHCL_DATA", help="folder of the data sets")],
-    out: Annotated[Path, typer.Option(help="where the record goes")] = Path("benchmarks/results/speed_metapath.json"),
-    only: Annotated[str, typer.Option(help="comma-separated measurements; all by default")] = "",
+    data: Annotated[Path, typer.Option(envvar="GRAPHCL_DATA", help="folder of the data sets")], out: Out = None
 ) -> None:
-    """Measure; each in a fresh process, one after the other."""
-    found: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
-    for name in only.split(",") if only else MEASUREMENTS:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            found[name] = pool.apply(measure, (name, str(data)))
-        typer.echo(f"{name}: {found[name]}")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(found, indent=1))
+    """MEOW and AdaMEOW beside dense matrices, and by the number of nodes."""
+    tasks = [[title, *in_process(task, data).values()] for title, task in TASKS.items()]
+    growth = [
+        [kind, nodes, 10 * nodes, *in_process(partial(grow, nodes, kind), data).values()]
+        for kind in ("meow", "adameow")
+        for nodes in SIZES
+    ]
+    memory = {"CPU s": ".2f", "MiB": ",.0f"}
+    sizes = {"model": "", "target nodes": ",", "edges": ","}
+    publish(
+        "metapath",
+        [
+            Measured("Single tasks", {"task": "", **memory}, tasks),
+            Measured(
+                "Growing graphs", {**sizes, "build, CPU s": ".2f", "step, CPU s": ".2f", "peak GiB": ".2f"}, growth
+            ),
+        ],
+        NOTE,
+        out,
+    )
 
 
-def measure(name: str, data_root: str) -> dict[str, float]:
+def in_process(task: Task, data: Path) -> dict[str, float]:
+    """One measurement in a fresh process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(measure, (task, data))
+
+
+def measure(task: Task, data: Path) -> dict[str, float]:
     """Run one measurement in this process."""
     torch.set_num_threads(1)
-    return MEASUREMENTS[name](Path(data_root))
+    return task(data)
 
 
 def peak_mib() -> float:
@@ -174,58 +194,41 @@ def synthetic(num_nodes: int) -> HeteroData:
     return data
 
 
-def scale(num_nodes: int, kind: str) -> Callable[[Path], dict[str, float]]:
+def grow(num_nodes: int, kind: str, root: Path) -> dict[str, float]:
     """Build and train some steps of sampled neighbours and in-batch negatives."""
-
-    def run(root: Path) -> dict[str, float]:
-        data = synthetic(num_nodes)
+    data = synthetic(num_nodes)
+    started = time.process_time()
+    common: dict[str, Any] = {
+        "metapaths": ("paper-author-paper", "paper-subject-paper"),
+        "n_neighbors": (10,),
+        "n_walks": 10,
+        "fan_out": 5,
+    }
+    torch.manual_seed(0)
+    model: MetaPathEmbedder = (
+        MEOW(data, MEOW.Config(**common, n_clusters=(50, 100)))
+        if kind == "meow"
+        else AdaMEOW(data, AdaMEOW.Config(**common))
+    )
+    built = time.process_time() - started
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    seconds = []
+    batches = model.sampler().batches(2048, torch.Generator().manual_seed(0))
+    for batch, _ in zip(batches, range(5), strict=False):
         started = time.process_time()
-        common: dict[str, Any] = {
-            "metapaths": ("paper-author-paper", "paper-subject-paper"),
-            "n_neighbors": (10,),
-            "n_walks": 10,
-            "fan_out": 5,
-        }
-        torch.manual_seed(0)
-        model: MetaPathEmbedder = (
-            MEOW(data, MEOW.Config(**common, n_clusters=(50, 100)))
-            if kind == "meow"
-            else AdaMEOW(data, AdaMEOW.Config(**common))
-        )
-        built = time.process_time() - started
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-        seconds, losses = [], []
-        batches = model.sampler().batches(2048, torch.Generator().manual_seed(0))
-        for batch, _ in zip(batches, range(5), strict=False):
-            started = time.process_time()
-            optimizer.zero_grad(set_to_none=True)
-            loss = torch.stack(list(model(batch, "all").values())).sum()
-            loss.backward()
-            optimizer.step()
-            seconds.append(time.process_time() - started)
-            losses.append(float(loss.detach()))
-        return {
-            "build_cpu_seconds": built,
-            "step_cpu_seconds": float(np.median(seconds)),
-            "peak_gib": peak_mib() / 1024,
-            "first_loss": losses[0],
-            "last_loss": losses[-1],
-        }
-
-    return run
+        optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(model(batch, "all").values())).sum().backward()
+        optimizer.step()
+        seconds.append(time.process_time() - started)
+    return {"building": built, "step": statistics.median(seconds), "peak_gib": peak_mib() / 1024}
 
 
-MEASUREMENTS: dict[str, Callable[[Path], dict[str, float]]] = {
-    "meow_ours": meow_ours,
-    "meow_dense": meow_dense,
-    "pair_ours": pair_ours,
-    "pair_dense": pair_dense,
-    "adameow_ours": adameow_ours,
-    "preprocessing": preprocessing,
-    "probe": probe,
-    **{f"scale_{kind}_{n}": scale(n, kind) for n in (10**4, 10**5, 10**6) for kind in ("meow", "adameow")},
+TASKS: Mapping[str, Task] = {
+    "MEOW on ACM, an epoch": meow_ours,
+    "the same from dense matrices": meow_dense,
+    f"AdaMEOW's pair weights, loss and gradients, {PAIRS} rows": pair_ours,
+    "the same from all pairs' sums": pair_dense,
+    "AdaMEOW on ACM, an epoch": adameow_ours,
+    "DBLP, from edges to all that MEOW reads": preprocessing,
+    "fifty probes of one ratio on ACM": probe,
 }
-
-
-if __name__ == "__main__":
-    typer.run(main)
