@@ -28,7 +28,7 @@ TILE_CPU: Tile = (512, 1024)
 """Two megabytes in float32: a tile stays in the second-level cache of one core."""
 TILE_GPU: Tile = (4096, 8192)
 """128 MiB in float32: few launches, and the products are large enough to fill the chip."""
-KEPT_BYTES = 32 * 2**20
+KEPT_BYTES = 64 * 2**20
 """Exponentials up to this size wait for the backward pass instead of being computed again."""
 
 
