@@ -96,14 +96,14 @@ class Debiased:
             raise InputError(f"tau_plus is a probability in [0, 1), not {self.tau_plus}.")
 
     def __call__(self, rows: Rows) -> Tensor:
-        negative, log_count = rows.negatives(), rows.log_count()
+        log_count = rows.log_count()
         empty = torch.isneginf(log_count)
         if self.beta:
             # Minus infinity less minus infinity is NaN: rows without negatives wait as zeros.
-            hard, plain = rows.negatives(1 + self.beta), rows.negatives(self.beta)
-            negative = (hard.masked_fill(empty, 0) - plain.masked_fill(empty, 0) + log_count).masked_fill(
-                empty, -torch.inf
-            )
+            hard, plain = (rows.negatives(scale).masked_fill(empty, 0) for scale in (1 + self.beta, self.beta))
+            negative = (hard - plain + log_count).masked_fill(empty, -torch.inf)
+        else:
+            negative = rows.negatives()
         if self.tau_plus:
             negative = self._corrected(negative, log_count, rows).masked_fill(empty, -torch.inf)
         return torch.logaddexp(negative, rows.positive)
