@@ -74,24 +74,24 @@ class _Side:
         shift = self.shift(z)
 
         def value(s: Tensor, rows: slice, cols: slice) -> Tensor:
-            return self.keep(self.exponent(s).sub_(shift[rows, None]).exp_(), 0.0, rows, cols)
+            exponent, _ = self.exponent(s)
+            return self.keep(exponent.sub_(shift[rows, None]).exp_(), 0.0, rows, cols)
 
         def slope(s: Tensor, rows: slice, cols: slice) -> Tensor:
-            pace = (-self.scale if self.positive else self.scale) * self.pace(s)
-            return value(s, rows, cols).mul_(pace)
+            exponent, pace = self.exponent(s)
+            mass = self.keep(exponent.sub_(shift[rows, None]).exp_(), 0.0, rows, cols)
+            return mass.mul_(pace.neg_() if self.positive else pace)
 
         window = self.groups.window if self.positive else None
         total = pair_sum(z, z, value, slope=slope, window=window)
         complete = self.groups.complete
         return shift[complete] + total[complete].log()
 
-    def pace(self, s: Tensor) -> Tensor:
+    def exponent(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        """What pairs of cosine `s` count, and how fast it grows with their distance from the goal."""
         distance = 1 - s if self.positive else s
-        return (distance + self.margin).clamp_(min=0)
-
-    def exponent(self, s: Tensor) -> Tensor:
-        distance = 1 - s if self.positive else s
-        return (distance - self.margin).mul_(self.pace(s)).mul_(self.scale)
+        pace = (distance + self.margin).clamp_(min=0).mul_(self.scale)
+        return (distance - self.margin).mul_(pace), pace
 
     def keep(self, tile: Tensor, otherwise: float, rows: slice, cols: slice) -> Tensor:
         """The tile with another value, in place, for pairs that are not of this side."""
@@ -117,5 +117,5 @@ class _Side:
 
     def highest(self, z: Tensor, rows: slice) -> Tensor:
         cols = self.groups.window(rows) if self.positive else slice(0, len(z))
-        top = self.keep(self.exponent(z[rows] @ z[cols].T), -torch.inf, rows, cols).amax(1)
+        top = self.keep(self.exponent(z[rows] @ z[cols].T)[0], -torch.inf, rows, cols).amax(1)
         return top.masked_fill_(torch.isneginf(top), 0.0)
