@@ -229,9 +229,8 @@ def columns_of(frame: pd.DataFrame, wanted: Mapping[str, str | None], source: st
             continue
         count = int((frame.columns == name).sum())
         if count != 1:
-            near = (
-                suggest(name, map(str, frame.columns), quiet=True) or f"; it has {', '.join(map(str, frame.columns))}"
-            )
+            there = [str(column) for column in frame.columns]
+            near = suggest(name, there, quiet=True) or f"; it has {', '.join(there)}"
             problem = f"occurs {count} times; rename all but one" if count else f"is not there{near}"
             raise InputError(f"{source}: the {role} column {name!r} {problem}")
         chosen[role] = frame[name]

@@ -1,6 +1,7 @@
 """The command line: right commands give tables, wrong ones one clear sentence and status 1."""
 
 import pytest
+from rich.console import Console
 
 import recsys
 from recsys import cli, folder
@@ -36,6 +37,12 @@ def test_what_there_is(command):
     assert "simgcl" in command("models")[1]
     status, out, _ = command("config", "sasrec")
     assert status == 0 and "max_length" in out and "learning_rate" in out and "mask_history" in out
+
+
+def test_names_of_keys_are_whole_on_a_narrow_terminal(command, monkeypatch):
+    monkeypatch.setattr("recsys.cli.console", Console(width=80, markup=False))
+    status, out, _ = command("config", "icsrec")
+    assert status == 0 and "learning_rate_schedule" in out and "…" not in out
 
 
 @pytest.mark.parametrize(
