@@ -35,10 +35,10 @@ from graphcl.objectives import (
     uniformity,
     vicreg,
 )
-from graphcl.ranges import Count, Positive, Weight
+from graphcl.ranges import Count, Dropout, Positive, Weight
 
 CLUSTERED = ("weighted", "prototypes", "clusters")
-TEMPERED: dict[str, Callable[[float], nn.Module]] = {
+TEMPERED: dict[str, Callable[..., nn.Module]] = {
     "infonce": InfoNCE,
     "corrected": InfoNCE,
     "ntxent": NTXent,
@@ -78,11 +78,18 @@ class ObjectiveKeys:
     """Rows of each queue of the objective momentum."""
     margin_weight: Weight = 0.1
     """Weight of the regulariser in the objective margin."""
+    tau_plus: Dropout = 0.1
+    """Share of the negatives that debiased and hard_negatives take for unseen positives. Negatives push no
+    more once the positive is nearer than their soft mean by about -temperature * log(tau_plus)."""
+    beta: Weight = 1.0
+    """How much the objective hard_negatives stresses the hardest."""
 
     read_by: ClassVar[dict[str, tuple[str, ...]]] = {
         "n_clusters": CLUSTERED,
         "queue_size": ("momentum",),
         "margin_weight": ("margin",),
+        "tau_plus": ("debiased", "hard_negatives"),
+        "beta": ("hard_negatives",),
     }
 
     def unread(self, objective: str, admitted: Iterable[str]) -> dict[str, str]:
@@ -132,7 +139,8 @@ class Objective(nn.Module):
         elif name == "prototypes":
             self.loss = ProtoNCE()
         elif name in TEMPERED:
-            self.loss = TEMPERED[name](keys.temperature)
+            own = {key: getattr(keys, key) for key in ("tau_plus", "beta") if name in keys.read_by[key]}
+            self.loss = TEMPERED[name](keys.temperature, **own)
         self.bias = nn.Parameter(torch.tensor(-10.0)) if name == "sigmoid" else None
         """Where the sigmoid starts, as in its paper."""
         self.queue = NegativeQueue(keys.queue_size, size) if name == "momentum" else None

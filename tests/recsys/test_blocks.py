@@ -28,6 +28,10 @@ def load(model, overrides=(), **more):
         ({"kind": "lightgcn", "hard_negatives": True}, "model.hard_negatives: has no effect; of one negative"),
         ({"kind": "directau", "n_negatives": 5}, "model.n_negatives: has no effect; it has no negatives"),
         ({"kind": "contrastive", "queue_size": 5}, "model.queue_size: has no effect; only the objectives momentum"),
+        (
+            {"kind": "contrastive", "tau_plus": 0.2},
+            "model.tau_plus: has no effect; only the objectives debiased, hard_negatives",
+        ),
     ],
 )
 def test_a_key_that_does_nothing_is_refused(model, words):

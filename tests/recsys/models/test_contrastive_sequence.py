@@ -1,5 +1,6 @@
 """Next items learned by an objective from the batch alone."""
 
+import math
 from typing import get_args
 
 import pytest
@@ -107,6 +108,29 @@ def test_how_alike_two_events_of_one_item_are_does_not_matter(name):
 
     torch.testing.assert_close(loss([5, 5, 6], 0.8), loss([5, 5, 6], 0.0))
     assert (loss([5, 7, 6], 0.8) - loss([5, 7, 6], 0.0)).abs() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["debiased", "hard_negatives"])
+def test_without_unseen_positives_and_stress_the_loss_is_nt_xent(name):
+    draw = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, 6, 8, dtype=torch.double, generator=draw)
+    plain, other = (
+        Objective(key, ObjectiveKeys(tau_plus=0.0, beta=0.0), 8, repeat=True)(a, b, torch.tensor([5, 7, 6, 5, 2, 1]))
+        for key in ("ntxent", name)
+    )
+    torch.testing.assert_close(other, plain)
+
+
+@pytest.mark.parametrize(("gap", "pushes"), [(0.9, True), (1.1, False)])
+def test_tau_plus_says_how_far_negatives_push(gap, pushes):
+    """All negatives at right angles: the debiased loss lets them go at the cosine -temperature * log(tau_plus)."""
+    keys = ObjectiveKeys(temperature=0.2, tau_plus=0.1)
+    cosine = -gap * keys.temperature * math.log(keys.tau_plus)
+    axis = torch.eye(8, dtype=torch.double)
+    a = axis[:3].clone().requires_grad_()
+    b = cosine * axis[:3] + (1 - cosine**2) ** 0.5 * axis[3:6]
+    Objective("debiased", keys, 8)(a, b, torch.arange(3)).backward()
+    assert ((a.grad[0, 1:3] != 0) == pushes).all()
 
 
 def test_an_item_counts_by_its_direction():
