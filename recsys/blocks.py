@@ -16,6 +16,9 @@ from recsys.overrides import assigned, override
 S = TypeVar("S")
 Source = str | Path | Mapping[str, Any]
 
+SPELT_OUT = 0.75
+"""From this share of its keys on a block counts as spelt out by the library, perhaps by an older version."""
+
 
 @dataclass(frozen=True)
 class Blocks(Generic[S]):
@@ -88,11 +91,12 @@ def homes(
 def refuse_idle(config: Any, block: Mapping[str, Any], problems: list[str]) -> None:
     """Add a problem for each key that a person wrote and that changes nothing beside the others.
 
-    A block that spells out every key, as those of run folders do, was not written by a person.
+    A block that spells out nearly every key was not written by a person: run folders and records spell out all that
+    there were when they were made.
     """
     names = named(type(config))
     written = {names[key] for key in block if key in names}
-    if written >= set(names.values()):
+    if len(written) >= SPELT_OUT * len(set(names.values())):
         return
     idle: Mapping[str, str] = getattr(config, "idle", dict)()  # embedders say nothing of the kind
     problems += [f"model.{key}: has no effect; {why}" for key, why in idle.items() if key in written]

@@ -54,6 +54,14 @@ def test_what_a_run_folder_spells_out_is_no_mistake():
         assert Experiment.load(experiment.tree()) == experiment
 
 
+@pytest.mark.parametrize("later", ["tau_plus", "temperature"])
+def test_a_key_that_came_later_than_the_run_folder_has_its_default(later):
+    experiment = load("contrastive")
+    tree = experiment.tree()
+    del tree["model"][later]
+    assert Experiment.load(tree) == experiment
+
+
 def test_an_alias_is_read_and_said(caplog):
     with caplog.at_level(logging.INFO, "recsys.config"):
         experiment = load({"kind": "cl4srec", "lmd": 0.3})
