@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column
 from rich.table import Table as Grid
 
@@ -30,6 +29,7 @@ from benchmarks.verify import Verdict, count, told
 from benchmarks.verify import verify as verdicts_on
 from graphcl.errors import InputError
 from graphcl.training.loop import NotFiniteError
+from recsys.console import console, stderr
 from recsys.folder import device_of
 
 app = typer.Typer(
@@ -38,8 +38,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Measurements of graphcl and recsys.",
 )
-console = Console()
-stderr = Console(stderr=True)
 
 
 def usable(device: str) -> str:
@@ -58,7 +56,7 @@ HERE = Home().root
 
 def say(line: str) -> None:
     """One line of progress."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 def boards(table: str | None, home: Path) -> list[Board]:
@@ -196,7 +194,7 @@ def main() -> None:
     try:
         app()
     except (InputError, NotFiniteError) as error:
-        stderr.print(f"error: {error}", style="red", soft_wrap=True, highlight=False, markup=False)
+        stderr.print(f"error: {error}", style="red", soft_wrap=True, highlight=False)
         sys.exit(1)
 
 

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 
 from benchmarks import record as records
-from benchmarks.lock import locked
 from benchmarks.record import Record, Spent
 from benchmarks.table import Board, Masking
 from graphcl.errors import InputError
 from graphcl.training.checkpoint import write_atomically
+from graphcl.training.lock import locked
+from graphcl.training.state import LAST
 from recsys import folder as files
 from recsys.evaluation.metrics import measure, parse, per_user
 from recsys.evaluation.ranking import Ranking, rank
@@ -39,7 +40,7 @@ def run_cell(board: Board, row: str, seed: int, *, device: str = "auto") -> Path
     with locked(output / ".lock", f"cell {row}, seed {seed}, of table {board.name}"), metered(costs) as meter:
         split = experiment.split()
         board.refuse_other_split(split.digest)
-        run = train(experiment, resume=True, split=split, log=meter.tick)
+        run = train(experiment, resume=True, split=split, log=meter.tick, started=meter.begin)
         rankings = {rule: ranking(run, rule, board.table.metrics) for rule in board.table.masking}
         counts = split.train.item_counts
         environment = json.loads((run.folder / files.ENVIRONMENT).read_text())
@@ -98,6 +99,11 @@ class Meter:
         self.past = replace(zero, **past)
         self.commits = tuple(dict.fromkeys([*self.past.commits, str(files.commit())]))
         self.started = time.perf_counter(), time.process_time(), energy()
+
+    def begin(self, folder: Path) -> None:
+        """A training begins, or goes on: what was spent on one whose folder is gone is not of this one."""
+        if not (folder / LAST).exists() and not (folder / files.RESULT).exists():
+            self.past = replace(self.past, wall_seconds=0, cpu_seconds=0, sessions=0)
 
     def tick(self, _: Mapping[str, Any]) -> None:
         """An epoch has ended."""

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.aside import set_aside
-from benchmarks.lock import locked
 from benchmarks.metapath import Row
 from benchmarks.metapath_record import fitting, path_of
 from benchmarks.process import Processes, in_parallel, last_line
 from graphcl.errors import InputError, suggest
+from graphcl.training.lock import locked
 
 NAME = "metapath"
 Say = Callable[[str], None]

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from benchmarks import record as records
-from benchmarks.lock import locked
 from benchmarks.process import Processes, in_parallel, last_line
 from benchmarks.table import Board
+from graphcl.training.lock import locked
 
 Cell = tuple[str, int]
 Say = Callable[[str], None]

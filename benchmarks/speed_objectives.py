@@ -14,11 +14,11 @@ from typing import Annotated
 import torch
 import torch.nn.functional as F
 import typer
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from graphcl.objectives import InfoNCE, NTXent
+from recsys.console import console
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -154,7 +154,6 @@ def main(
     large: Annotated[int, typer.Option(help="size at which the streaming form runs alone; 0 for none")] = 65536,
 ) -> None:
     """Time and peak memory of contrastive losses; exits with 1 where the streaming form misses its bars."""
-    console = Console()
     torch.set_num_threads(threads)
     contestants = [contestant for contestant in CONTESTANTS if _installed(contestant)]
     best = dict.fromkeys(contestants, float("inf"))

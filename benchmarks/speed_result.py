@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from graphcl.training.checkpoint import write_atomically
+from recsys.console import console
 from recsys.folder import environment
 
 Out = Annotated[Path | None, typer.Option(file_okay=False, help="a folder that gets speed_NAME.json")]
@@ -40,7 +40,6 @@ def publish(name: str, tables: Sequence[Measured], note: str, out: Path | None) 
 
     note: a sentence on what was measured and how.
     """
-    console = Console()
     console.print(note, highlight=False)
     for table in tables:
         console.print(drawn(table))

@@ -9,10 +9,10 @@ from shutil import copyfile
 import yaml
 
 from benchmarks.aside import set_aside
-from benchmarks.lock import locked
 from benchmarks.table import Board
 from graphcl.errors import InputError
 from graphcl.training.checkpoint import write_atomically
+from graphcl.training.lock import locked
 from recsys.config import dump
 from recsys.experiment import Experiment
 from recsys.search_space import Space, searchable, space_of

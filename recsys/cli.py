@@ -1,12 +1,12 @@
 """The command line: arguments in, tables out; the work is done elsewhere."""
 
+import csv
 import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from graphcl.errors import InputError, suggest
@@ -15,9 +15,10 @@ from graphcl.models import EMBEDDERS
 from graphcl.training.loop import NotFiniteError, Training
 from recsys.blocks import kind_of_model
 from recsys.cli_datasets import app as datasets_app
-from recsys.cli_progress import bar, stderr
+from recsys.cli_progress import bar
 from recsys.cli_tune import tune
 from recsys.cli_views import views
+from recsys.console import console, stderr
 from recsys.experiment import Evaluation, Settings
 from recsys.keys import describe
 from recsys.migrate import import_run
@@ -33,7 +34,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(datasets_app, name="datasets")
-console = Console(markup=False)
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder that 'recsys train' named")]
 
@@ -116,18 +116,23 @@ def recommend(
     run: RunFolder,
     user: Annotated[list[str] | None, typer.Option(help="a user's raw id; may be repeated")] = None,
     history: Annotated[
-        list[str] | None, typer.Option(help="raw item ids, oldest first: ID,ID; may be repeated")
+        list[str] | None, typer.Option(help='raw item ids, oldest first: ID,ID or "I,D",ID; may be repeated')
     ] = None,
     k: Annotated[int, typer.Option("-k", help="how many items for each")] = 10,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="let known items come again")] = False,
 ) -> None:
     """Recommend items to users of the data, or to anybody with a history."""
-    histories = [[item.strip() for item in line.split(",") if item.strip()] for line in history or ()]
+    histories = [ids_in(line) for line in history or ()]
     frame = Run.open(run).recommend(users=user or (), histories=histories, k=k, include_seen=include_seen)
     table = Table(*(Column(name, overflow="fold") for name in frame.columns))
     for row in frame.itertuples(index=False, name=None):
         table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row))
     console.print(table)
+
+
+def ids_in(line: str) -> list[str]:
+    """`a,b` -> [a, b]; an id with a comma in it stands in double quotes."""
+    return [name.strip() for name in next(csv.reader([line], skipinitialspace=True), []) if name.strip()]
 
 
 @app.command()

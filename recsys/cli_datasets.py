@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from recsys.console import console
 from recsys.data.catalog import files, load_split, verify
 from recsys.data.entries import Entry, Source, catalogue, catalogue_path, find_entry
 from recsys.data.fetch import data_home, downloadable, present
 
 app = typer.Typer(help="List, prepare and check data sets.", no_args_is_help=True, pretty_exceptions_enable=False)
-console = Console(markup=False)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="a name from 'recsys datasets list'")]
 

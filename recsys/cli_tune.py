@@ -6,19 +6,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from graphcl.errors import InputError
 from graphcl.models import EMBEDDERS
 from recsys.blocks import kind_of_model
 from recsys.cli_progress import bar
 from recsys.config import read
+from recsys.console import console
 from recsys.experiment import Experiment
 from recsys.search_space import refuse_misfits, space_of, usual
 from recsys.tune import search, write_best
-
-console = Console(markup=False)
 
 
 def tune(
@@ -28,7 +26,7 @@ def tune(
     budget: Annotated[float, typer.Option(help="seconds of training after which no trial is started")] = math.inf,
     space: Annotated[
         Path | None,
-        typer.Option(help="a YAML file, key: [value, ...] or key: {low: 0.1, high: 1, log: true}; default: the usual"),
+        typer.Option(help="a YAML file, key: {low: 0.1, high: 1, log: true} or a list of values; default: the usual"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="the search's folder; default: below the output folder")] = None,
 ) -> None:
@@ -64,22 +62,27 @@ def tune(
 def in_words(trial: Mapping[str, Any]) -> str:
     """One line of a trial."""
     value = trial.get("failure") if trial["value"] is None else f"{trial['value']:.4f}"
-    keys = ", ".join(f"{key}={short(value)}" for key, value in trial["keys"].items()) or "as configured"
-    return f"trial {trial['number']}: {value} ({keys})"
+    return f"trial {trial['number']}: {value} ({keys_of(trial, ', ')})"
+
+
+def keys_of(trial: Mapping[str, Any], between: str) -> str:
+    """What a trial set anew."""
+    return between.join(f"{key}={short(value)}" for key, value in trial["keys"].items()) or "as configured"
 
 
 def show(done: list[dict[str, Any]], monitor: str) -> None:
     """The trials as a table, best first; those that failed are counted below."""
     ended = sorted((trial for trial in done if trial["value"] is not None), key=lambda trial: -trial["value"])
-    names = list(dict.fromkeys(key for trial in ended for key in trial["keys"]))
-    table = Table("trial", f"valid {monitor}", *names, "epochs", "seconds", title=f"{len(done)} trials")
+    columns = (
+        Column(name, justify="right", no_wrap=True) for name in ("trial", f"valid {monitor}", "epochs", "seconds")
+    )
+    table = Table(*columns, Column("keys", overflow="fold"), title=f"Trials: {len(done)}")
     for trial in ended:
-        keys = [short(trial["keys"][name]) if name in trial["keys"] else "as configured" for name in names]
-        row = [str(trial["number"]), f"{trial['value']:.4f}", *keys, str(trial["epochs"]), f"{trial['seconds']:.0f}"]
-        table.add_row(*row, style="bold" if trial is ended[0] else None)
+        row = [str(trial["number"]), f"{trial['value']:.4f}", str(trial["epochs"]), f"{trial['seconds']:.0f}"]
+        table.add_row(*row, keys_of(trial, "\n"), style="bold" if trial is ended[0] else None)
     console.print(table)
     if len(ended) < len(done):
-        console.print(f"{len(done) - len(ended)} trials failed; trials.jsonl says why.")
+        console.print(f"Failed: {len(done) - len(ended)}; trials.jsonl says why.")
 
 
 def short(value: Any) -> str:

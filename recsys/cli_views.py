@@ -4,15 +4,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from graphcl.errors import InputError
+from recsys.console import console
 from recsys.view_diagnosis import diagnose
 from recsys.view_picture import draw
 
 FORMATS = ("svg", "png")
-console = Console(markup=False)
 
 
 def views(
@@ -24,7 +23,7 @@ def views(
     if image not in FORMATS:
         raise InputError(f"--format: {image!r} is neither svg nor png")
     found = diagnose(config)
-    console.print(found.title, highlight=False, markup=False)
+    console.print(found.title, highlight=False)
     for title, rows in found.tables.items():
         table = Table(title=title, title_justify="left")
         some = "" if rows[0].draws == found.settings.draws else f" of {found.settings.draws}"

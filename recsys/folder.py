@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -49,12 +49,28 @@ def create(output: Path, stem: str) -> Path:
     raise InputError(f"output: {output} holds a thousand runs of this second; wait one")
 
 
-def find_same(tree: Mapping[str, Any]) -> Path | None:
-    """The newest run folder with the configuration `tree`, finished or not; None where there is none."""
-    wanted = json.loads(json.dumps(tree))
+def find_same(tree: Mapping[str, Any], complete: Callable[[Any], Mapping[str, Any]]) -> Path | None:
+    """The newest run folder with the configuration `tree`, finished or not; None where there is none.
+
+    complete: spells out a configuration; keys that came later than a run folder count with their defaults.
+    """
+    wanted = plain(tree)
+
+    def same(path: Path) -> bool:
+        then = read_config(path)
+        try:
+            return then == wanted or (isinstance(then, dict) and plain(complete(then)) == wanted)
+        except InputError:  # of another version, or of another kind of model
+            return False
+
     configs = Path(tree["output"]).expanduser().glob(f"*/{CONFIG}")
     latest = sorted(configs, key=lambda path: path.stat().st_mtime, reverse=True)
-    return next((path.parent for path in latest if read_config(path) == wanted), None)
+    return next((path.parent for path in latest if same(path)), None)
+
+
+def plain(tree: Mapping[str, Any]) -> Any:
+    """A tree of keys as files hold it, without tuples."""
+    return json.loads(json.dumps(tree))
 
 
 def refuse_embedder(folder: Path) -> None:

@@ -129,7 +129,7 @@ def train_embedder(
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         embedder = experiment.model(data, experiment.config).to(files.device_of(settings.device))
-    found = files.find_same(experiment.tree()) if resume else None
+    found = files.find_same(experiment.tree(), lambda then: NodeExperiment.load(then).tree()) if resume else None
     if found is not None:
         refuse_other_graph(found, digest)
     name = Path(settings.graph.path)

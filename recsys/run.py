@@ -1,6 +1,7 @@
 """A trained recommender and its folder: train, evaluate, recommend, export."""
 
 import io
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -25,6 +26,8 @@ from recsys.experiment import Experiment
 from recsys.models.base import UNKNOWN_USER, Index, Recommender
 from recsys.models.popularity import Popularity
 from recsys.report import write_report
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Run:
             InputError: an id is unknown, k is too large, or nothing unseen is left.
         """
         if not 1 <= k <= self.model.num_items:
-            raise InputError(f"k: {k} items were asked for, the catalogue has {self.model.num_items}; lower k")
+            raise InputError(f"k: must be in 1..{self.model.num_items}, the size of the catalogue, got {k}")
         for what, ids in (("users", users), *(("histories", history) for history in (histories, *histories))):
             if isinstance(ids, str):
                 raise InputError(f"{what}: {ids!r} is one text; give a list of ids, such as {[ids]!r}")
@@ -228,9 +231,11 @@ def train(
         source = Experiment.load(source, overrides)
     experiment = source
     data = split or experiment.split()
-    found = files.find_same(experiment.tree()) if resume else None
-    if found is not None and (saved := read_split(found / files.DATA).digest) != data.digest:
-        raise InputError(f"{found}: was trained on the split {saved}, the data is now {data.digest}; start a new run")
+    found = files.find_same(experiment.tree(), lambda then: Experiment.load(then).tree()) if resume else None
+    if found is not None:
+        refuse_other_data(found, data)
+    elif resume:
+        logger.warning("output %s: no run has this very configuration; a new one begins", experiment.settings.output)
     if found is not None and files.read_json(found / files.RESULT):
         started(found)
         if not (found / files.REPORT).exists():
@@ -238,6 +243,7 @@ def train(
         return Run.open(found)
     experiment.refuse_unmeasurable(data)
     model = experiment.build(data.train)
+    model.sampler()  # what the data has too little of is said before there is a folder
     dataset = Path(data.protocol.get("dataset", "data")).name
     name = f"{dataset}-{experiment.kind}-{experiment.settings.seed}"
     folder = found or files.create(Path(experiment.settings.output).expanduser(), name)
@@ -252,6 +258,20 @@ def train(
 
     outcome = experiment.fit(model, data, folder=folder, resume=resume, log=keep, progress=progress)
     return finish(Run(folder, experiment, data, model), asdict(outcome))
+
+
+def refuse_other_data(folder: Path, data: Split) -> None:
+    """Raise `InputError` where the data of a run is no longer what it was, down to the names of users and items."""
+    saved = read_split(folder / files.DATA)
+    if saved.digest != data.digest:
+        what = f"the split {saved.digest}, the data is now {data.digest}"
+    elif (saved.train.user_ids, saved.train.item_ids) != (data.train.user_ids, data.train.item_ids):
+        what = "data with other ids of users or items, though between the same numbers"
+    elif saved.train.attributes.tree() != data.train.attributes.tree():
+        what = "data with other attributes"
+    else:
+        return
+    raise InputError(f"{folder}: was trained on {what}; start a new run, without resuming")
 
 
 def furnish(folder: Path, experiment: Experiment, data: Split) -> None:

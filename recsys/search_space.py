@@ -96,6 +96,8 @@ def searchable(space: Mapping[str, Any], experiment: Experiment) -> Space:
         elif key not in blocks.get(block, ()):
             near = suggest(written, full_names(experiment))
             raise InputError(f"search.{written}: is no key of the model or its training{near}")
+        if block and f"{block}.{key}" in wanted:
+            raise InputError(f"search.{written}: {block}.{key} is named twice; write it once")
         if block == "model" or (block and experiment.model.phases):
             now = getattr({"model": experiment.config, "training": experiment.training}[block], blocks[block][key])
             wanted[f"{block}.{key}"] = whole(choice) if type(now) is int else choice
@@ -117,7 +119,8 @@ def applicable(space: Mapping[str, Any], experiment: Experiment) -> Space:
     """
     wanted = searchable(space, experiment)
     if not wanted:
-        raise InputError(f"search: model {experiment.kind!r} has none of the keys {', '.join(space)}")
+        keys = f"model {experiment.kind!r} has none of the keys {', '.join(space)}" if space else "the space is empty"
+        raise InputError(f"search: {keys}; name some of 'recsys config {experiment.kind}'")
     return wanted
 
 

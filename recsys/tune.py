@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphcl.errors import InputError
 from graphcl.training.checkpoint import write_atomically
+from graphcl.training.lock import locked
 from graphcl.training.loop import NotFiniteError, Progress
 from recsys import folder as files
 from recsys.config import ConfigError
@@ -69,21 +70,23 @@ def search(
 
     Raises:
         InputError: the space or the data does not fit the model, nothing is measured on validation, or `folder` holds
-            another search.
+            another search, or another process is at it.
     """
     if experiment.evaluation.monitor == "loss":
         raise InputError("evaluation.monitor: a search chooses on validation, loss is of training; name a metric")
     space = applicable(space, experiment)
     data = split or experiment.split()
     experiment.refuse_unmeasurable(data)
-    done = claim(folder, experiment, space, data.digest)
-    while len(done) < trials and sum(trial["seconds"] for trial in done) < budget:
-        keys = propose(done, space, experiment.settings.seed)
-        outcome = attempt(experiment, keys, data, folder / f"trial-{len(done)}", progress)
-        trial = {"number": len(done), "keys": keys, **outcome}
-        done.append(trial)
-        write_atomically(folder / TRIALS, "".join(json.dumps(each) + "\n" for each in done).encode())
-        log(trial)
+    experiment.build(data.train).sampler()  # what the data has too little of is said before there is a folder
+    with locked(folder / ".lock", f"the search in {folder}"):
+        done = claim(folder, experiment, space, data.digest)
+        while len(done) < trials and sum(trial["seconds"] for trial in done) < budget:
+            keys = propose(done, space, experiment.settings.seed)
+            outcome = attempt(experiment, keys, data, folder / f"trial-{len(done)}", progress)
+            trial = {"number": len(done), "keys": keys, **outcome}
+            done.append(trial)
+            write_atomically(folder / TRIALS, "".join(json.dumps(each) + "\n" for each in done).encode())
+            log(trial)
     return done
 
 
@@ -107,16 +110,12 @@ def purpose_of(experiment: Experiment, space: Space) -> str:
 
 
 def claim(folder: Path, experiment: Experiment, space: Space, data: str) -> list[dict[str, Any]]:
-    """The trials that `folder` holds of this very search on the split `data`; a new folder is made."""
+    """The trials that `folder` holds of this very search on the split `data`; a new folder is marked as its own."""
     if is_another(folder, experiment, space):
         raise InputError(f"{folder}: holds a search with another configuration or space; name another folder")
     if (saved := files.read_json(folder / PURPOSE).get("data", data)) != data:
         raise InputError(f"{folder}: holds a search on the split {saved}, the data is now {data}; name another folder")
     if not (folder / PURPOSE).exists():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be made ({error.strerror}); name a writable folder") from error
         mark = {"search": purpose_of(experiment, space), "data": data, "space": plain(space)}
         write_atomically(folder / PURPOSE, json.dumps(mark, indent=1).encode())
     path = folder / TRIALS
@@ -166,8 +165,6 @@ def attempt(
             model = tried.build(data.train)
             model.sampler()
         except InputError as error:
-            if not keys:
-                raise
             raise ConfigError(str(error)) from error
         outcome = tried.fit(model, data, folder=folder, resume=True, progress=progress)
         result: dict[str, Any] = {

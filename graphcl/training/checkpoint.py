@@ -55,7 +55,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        scratch.touch()
+        mode = scratch.stat().st_mode
         yield scratch
+        scratch.chmod(mode)  # safetensors makes a file of its own, which its owner alone may read
         with scratch.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(scratch, path)
@@ -66,6 +69,13 @@ def replacing(path: Path) -> Iterator[Path]:
             f"{path}: cannot be written ({reason}); what was saved before is intact; make room or choose "
             f"another folder (an interrupted training goes on with --resume)"
         ) from error
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes left that were killed while they wrote a checkpoint; nobody else may be writing here."""
+    for scratch in folder.glob(".*.safetensors.*"):
+        if scratch.suffix[1:].isdigit():
+            scratch.unlink(missing_ok=True)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -12,10 +12,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from graphcl.errors import InputError
+from graphcl.errors import InputError, suggest
 from graphcl.ranges import Count, Positive, Weight, Whole
 from graphcl.schedules import Constant, Schedule
+from graphcl.training import checkpoint
 from graphcl.training.learner import Learner
+from graphcl.training.lock import locked
 from graphcl.training.state import TrainingState
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
@@ -123,9 +125,11 @@ def fit(  # noqa: PLR0913, each is a decision of its own
 
     Raises:
         NotFiniteError: a loss term or a gradient is not finite.
-        InputError: `monitor` is not among the metrics, or the checkpoint does not fit the learner.
+        InputError: `monitor` is not among the metrics, the checkpoint does not fit the learner, or another process
+            trains in `folder`.
     """
-    with torch.random.fork_rng(devices=[learner.device] if learner.device.type == "cuda" else []), strict(training):
+    devices = [learner.device] if learner.device.type == "cuda" else []
+    with alone(folder), torch.random.fork_rng(devices=devices), strict(training):
         state = TrainingState.begin(
             learner, training.optimizer_for, seed=seed, scale_losses=training.precision == "fp16"
         )
@@ -190,14 +194,13 @@ def run_epoch(
             norm_sum += norm
             if learner.device.type == "cpu" or count % 50 == 0 or count + 1 == per_epoch:
                 refuse_non_finite(losses, norm, learner, state, f"in epoch {state.epoch}, batch {count}")
+        if count == 0:
+            refuse_unknown_terms(training, terms)
         state.step += 1
         count += 1
     # Where batches are looked at now and then, a sum still tells of every one.
     refuse_non_finite(sums, norm_sum, learner, state, f"somewhere in epoch {state.epoch}")
     means = {name: float(total) / terms[name] for name, total in sums.items()}
-    unknown = set(training.loss_schedules) - set(means)
-    if unknown:
-        raise InputError(f"training.loss_schedules: no loss term is called {min(unknown)!r}; terms: {', '.join(means)}")
     mean_norm = float(norm_sum) / (count * len(learner.phases))
     return {"losses": means, "gradient_norm": mean_norm, "learning_rate": rate}
 
@@ -222,6 +225,13 @@ def update(
     return norm
 
 
+def refuse_unknown_terms(training: Training, terms: Iterable[str]) -> None:
+    """Raise `InputError` where a schedule is of no loss term."""
+    for name in training.loss_schedules:
+        if name not in terms:
+            raise InputError(f"training.loss_schedules.{name}: no loss term is called so{suggest(name, terms)}")
+
+
 def judge(state: TrainingState, record: Mapping[str, Any], metrics: Mapping[str, float], monitor: str) -> None:
     """Note whether this epoch is the best so far, or count it as stale. Ties are not better."""
     if monitor == "loss":
@@ -244,10 +254,13 @@ def refuse_non_finite(
                 f"raise the temperature, or set clip_norm; the checkpoints saved before are sound"
             )
     if not torch.isfinite(norm) and not state.scaler.is_enabled():
-        names = [n for n, p in learner.named_parameters() if p.grad is not None and not torch.isfinite(p.grad).all()]
+        gradients = {name: p.grad for name, p in learner.named_parameters() if p.grad is not None}
+        names = [name for name, gradient in gradients.items() if not torch.isfinite(gradient).all()]
+        largest = max((float(gradient.abs().max()) for gradient in gradients.values()), default=0.0)
+        what = f"the gradient of {', '.join(names)} is" if names else f"gradients reach {largest:.1g}, their norm is"
         raise NotFiniteError(
-            f"the gradient of {', '.join(names) or 'all parameters together'} is not finite {where} although every "
-            f"loss is; lower the learning rate or look for a division by zero; the checkpoints saved before are sound"
+            f"{what} not finite {where} although every loss is; lower the learning rate or look for a division by zero "
+            f"or by almost nothing, such as a layer norm over very few features; the checkpoints saved before are sound"
         )
 
 
@@ -265,6 +278,17 @@ def autocast(device: torch.device, precision: str) -> Any:
     """The context of a forward pass."""
     kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
     return torch.autocast(device.type, dtype=kinds[precision]) if precision in kinds else nullcontext()
+
+
+@contextmanager
+def alone(folder: Path | None) -> Iterator[None]:
+    """Keep other processes from training in `folder`, and remove what one left that was killed."""
+    if folder is None:
+        yield
+        return
+    with locked(folder / ".lock", f"the training in {folder}"):
+        checkpoint.sweep(folder)
+        yield
 
 
 @contextmanager

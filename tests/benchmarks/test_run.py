@@ -19,9 +19,9 @@ from benchmarks import record as records
 from benchmarks.__main__ import main
 from benchmarks.aside import set_aside
 from benchmarks.cell import run_cell
-from benchmarks.lock import locked
 from benchmarks.process import Processes, in_parallel
 from graphcl.errors import InputError
+from graphcl.training.lock import locked
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,6 +1,7 @@
 """The command line: right commands give tables, wrong ones one clear sentence and status 1."""
 
 import pytest
+import yaml
 from rich.console import Console
 
 import recsys
@@ -25,6 +26,27 @@ def test_train_evaluate_recommend_export(command, config):
     assert status == 0 and out.count("u1") == 3 and out.count("history 1") == 3
     status, out, _ = command("export", run)
     assert status == 0 and (run / "export" / "items.parquet").exists()
+
+
+def test_ids_are_shown_as_they_are(command, tmp_path):
+    """Colons are no picture, brackets no markup; an id with a comma stands in quotes."""
+    names = [f"i[{n}] :100:, red" for n in range(12)]
+    rows = [f'u:{user}:,"{names[(user + step) % 12]}",{step}' for user in range(12) for step in range(5)]
+    (tmp_path / "events.csv").write_text("\n".join(["who,what,when", *rows]) + "\n")
+    reader = {"kind": "table", "path": str(tmp_path / "events.csv"), "user": "who", "item": "what", "time": "when"}
+    tree = {
+        "dataset": {"name": "shop", "reader": reader, "split": {"kind": "leave_one_out"}},
+        "model": {"kind": "mf", "embedding_size": 4},
+        "training": {"epochs": 1},
+        "evaluation": {"monitor": "recall@5", "report": ["recall@5"]},
+        "output": str(tmp_path / "runs"),
+    }
+    (tmp_path / "shop.yaml").write_text(yaml.safe_dump(tree))
+    assert command("train", tmp_path / "shop.yaml")[0] == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    status, out, err = command("recommend", run, "--user", "u:3:", "--history", f'"{names[1]}","{names[2]}"', "-k", 3)
+    assert status == 0 and out.count("u:3:") == 3 and out.count(":100:, red") == 6, err
+    assert "known ids look like u:0:" in command("recommend", run, "--user", "nobody")[2]
 
 
 def test_resume_takes_the_finished_run(command, config):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from worlds import checkerboard, cycle
 
 import recsys
@@ -160,8 +161,8 @@ def test_sequences_go_on_where_they_must(tmp_path):
     [
         ({"users": ["u999"]}, "user 'u999' is not in the data; known ids look like u0"),
         ({"histories": [["i1", "x"]]}, "item 'x' is not in the data"),
-        ({"users": ["u1"], "k": 41}, "41 items were asked for, the catalogue has 40"),
-        ({"users": ["u1"], "k": 0}, "0 items were asked for"),
+        ({"users": ["u1"], "k": 41}, "k: must be in 1..40, the size of the catalogue, got 41"),
+        ({"users": ["u1"], "k": 0}, "got 0"),
         ({}, "nobody to recommend to"),
         ({"histories": [[f"i{n}" for n in range(40)]]}, "has seen every item"),
     ],
@@ -258,7 +259,7 @@ def test_a_disk_that_fills_up_at_any_moment_costs_nothing(tmp_path, monkeypatch,
         with pytest.raises(InputError, match=r"items.parquet: cannot be written"):
             run.export(tmp_path / "vectors")
     assert not list((tmp_path / "vectors").iterdir())
-    assert not [path for path in tmp_path.rglob(".*")]
+    assert not [path for path in tmp_path.rglob(".*") if path.name != ".lock"]
     ended = recsys.train(config, split=checkerboard(), resume=True)
     whole = recsys.train({**config, "output": str(tmp_path / "whole")}, split=checkerboard())
     assert ended.result == whole.result
@@ -365,3 +366,35 @@ def test_killed_at_any_moment_it_resumes_bit_equal(tmp_path, attempt):
     for record in records[0] + records[1]:
         del record["seconds"]
     assert records[0] == records[1]
+
+
+def test_a_run_is_not_taken_for_one_on_renamed_data(tmp_path):
+    config = {**GENERAL, "training": {**GENERAL["training"], "epochs": 1}, "output": str(tmp_path)}
+    split = checkerboard()
+    recsys.train(config, split=split)
+    names = tuple(f"other {number}" for number in range(split.train.num_items))
+    parts = {name: replace(getattr(split, name), item_ids=names) for name in ("train", "valid", "test")}
+    with pytest.raises(InputError, match="was trained on data with other ids of users or items"):
+        recsys.train(config, split=replace(split, **parts), resume=True)
+
+
+def test_a_key_that_came_later_does_not_part_a_training_from_its_folder(tmp_path):
+    config = {**GENERAL, "training": {**GENERAL["training"], "epochs": 1}, "output": str(tmp_path)}
+    run = recsys.train(config, split=checkerboard())
+    tree = yaml.safe_load((run.folder / files.CONFIG).read_text())
+    del tree["training"]["warmup_steps"]
+    files.write_config(run.folder, tree)
+    assert recsys.train(config, split=checkerboard(), resume=True).folder == run.folder
+
+
+def test_resuming_nothing_is_said(tmp_path, caplog):
+    config = {**GENERAL, "training": {**GENERAL["training"], "epochs": 1}, "output": str(tmp_path)}
+    recsys.train(config, split=checkerboard(), resume=True)
+    assert "no run has this very configuration; a new one begins" in caplog.text
+
+
+def test_data_too_small_for_the_model_leaves_no_folder(tmp_path):
+    config = {"model": {"kind": "icsrec", "n_intents": 5000}, "output": str(tmp_path / "runs")}
+    with pytest.raises(InputError, match="n_intents: 5000 clusters need as many subsequences"):
+        recsys.train(config, split=checkerboard())
+    assert not (tmp_path / "runs").exists()

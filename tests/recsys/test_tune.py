@@ -9,6 +9,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from worlds import checkerboard
 
 from graphcl.errors import InputError
+from graphcl.training.lock import locked
 from recsys import tune
 from recsys.experiment import Experiment
 from recsys.models import MODELS
@@ -218,3 +219,23 @@ def test_a_range_of_whole_numbers_may_be_written_as_1e2():
     found = searchable(space, experiment)
     assert isinstance(distribution(found["training.train_batch_size"]), IntDistribution)
     assert isinstance(distribution(found["model.reg_weight"]), FloatDistribution)
+
+
+def test_a_search_that_cannot_begin_leaves_its_folder_free(tmp_path, world):
+    def search_with(**model):
+        one = Experiment.load({"model": model, "training": {"epochs": 1, "train_batch_size": 64}})
+        return search(one, {"embedding_size": (16, 32)}, tmp_path / "found", trials=1, split=world)
+
+    with pytest.raises(InputError, match="n_intents: 5000 clusters need"):
+        search_with(kind="icsrec", n_intents=5000)
+    assert search_with(kind="icsrec", n_intents=4)[0]["value"] is not None
+
+
+def test_one_search_at_a_time(tmp_path, experiment, world):
+    with locked(tmp_path / ".lock", "this"), pytest.raises(InputError, match=r"the search in .* is being run by"):
+        search(experiment, SPACE, tmp_path, trials=1, split=world)
+
+
+def test_a_key_that_a_space_names_twice_is_refused(tmp_path, experiment, world):
+    with pytest.raises(InputError, match=r"model\.n_layers is named twice"):
+        search(experiment, {"model.n_layers": (1,), "n_layers": (2,)}, tmp_path, trials=1, split=world)

@@ -10,6 +10,7 @@ from graphcl.errors import InputError
 from graphcl.schedules import Linear
 from graphcl.training import checkpoint, loop
 from graphcl.training.learner import Learner
+from graphcl.training.lock import locked
 from graphcl.training.loop import NotFiniteError, Training, fit, to_device
 from graphcl.training.state import BEST, LAST
 
@@ -208,7 +209,7 @@ def test_loss_schedule_scales_its_term_alone():
     for log, schedules in ((plain, {}), (scaled, {"size": Linear(start=0.0, end=0.0)})):
         fit(Line(), Training(epochs=2, learning_rate=1e-9, loss_schedules=schedules), seed=0, log=log.append)
     assert scaled[0]["losses"]["size"] == 0 and scaled[0]["losses"]["error"] == plain[0]["losses"]["error"]
-    with pytest.raises(InputError, match="no loss term is called 'contrats'"):
+    with pytest.raises(InputError, match=r"loss_schedules.contrats: no loss term is called so"):
         fit(Line(), Training(epochs=1, loss_schedules={"contrats": Linear()}), seed=0)
 
 
@@ -306,6 +307,38 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"No space left on device.*is intact"):
         checkpoint.save(path, {"a": torch.zeros(2)}, {})
     assert torch.equal(checkpoint.load(path)[0]["a"], torch.ones(2)) and list(tmp_path.iterdir()) == [path]
+
+
+def test_others_may_read_a_checkpoint_as_they_may_read_a_file(tmp_path):
+    (tmp_path / "plain").touch()
+    checkpoint.save(tmp_path / "x.safetensors", {"a": torch.ones(2)}, {})
+    assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    for name in (".last.safetensors.4711", ".other.4711", "kept.safetensors"):
+        (tmp_path / name).touch()
+    fit(Line(), Training(epochs=1), seed=0, folder=tmp_path)
+    assert {".other.4711", "kept.safetensors", LAST, BEST} < {path.name for path in tmp_path.iterdir()}
+    assert not (tmp_path / ".last.safetensors.4711").exists()
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    with locked(tmp_path / ".lock", "this"), pytest.raises(InputError, match=r"the training in .* is being run by"):
+        fit(Line(), Training(epochs=1), seed=0, folder=tmp_path)
+
+
+def test_a_gradient_too_large_for_its_norm_is_no_nameless_one():
+    class Steep(Line):
+        def __init__(self):
+            super().__init__()
+            self.slope = nn.Parameter(torch.zeros(64))
+
+        def forward(self, batch, phase):
+            return {"error": 2e19 * self.slope.sum() + self.offset.sum()}
+
+    with pytest.raises(NotFiniteError, match=r"gradients reach 2e\+19, their norm is not finite in epoch 0"):
+        fit(Steep(), Training(epochs=1), seed=0)
 
 
 def test_batches_move_as_they_are():
