@@ -59,23 +59,36 @@ def say(line: str) -> None:
     console.print(line, highlight=False, soft_wrap=True)
 
 
-def boards(table: str | None, home: Path) -> list[Board]:
-    """The table of that name, all tables without one."""
-    place = Home(home)
-    return [Board.load(name, place) for name in ([table] if table else place.names())]
+def named(table: str | None, home: Path) -> list[str]:
+    """The tables of recommenders that are asked for: one, or all without a name."""
+    if table in (SPEED, metapath_run.NAME):
+        return []
+    return [table] if table else Home(home).names()
 
 
 def split(names: str) -> list[str]:
-    """`a,b` -> [a, b]."""
-    return [name.strip() for name in names.split(",") if name.strip()]
+    """`a,b` -> [a, b].
+
+    Raises:
+        InputError: there are commas and no name.
+    """
+    found = [name.strip() for name in names.split(",") if name.strip()]
+    if names.strip() and not found:
+        raise InputError(f"--rows: {names!r} names no row; write a,b, or leave it out for all")
+    return found
 
 
 @app.command("list")
 def list_(home: Place = HERE) -> None:
     """List the tables: what each is on, how many rows and records it has."""
     grid = Grid(Column("table", no_wrap=True), "what", "rows", "records", "published values")
+    problems = []
     for name in Home(home).names():
-        board = Board.load(name, Home(home))
+        try:
+            board = Board.load(name, Home(home))
+        except InputError as error:
+            problems.append(str(error))
+            continue
         records = len(list(board.home.results(name).glob("*.json")))
         counts = (len(board.table.trained), records, len(list(board.table.values())))
         grid.add_row(name, board.table.title, *map(str, counts))
@@ -85,6 +98,8 @@ def list_(home: Place = HERE) -> None:
     if measured := len(list((Home(home).root / "results").glob("speed_*.json"))):
         grid.add_row(SPEED, "Time and memory, by python -m benchmarks.speed and its kin", "", str(measured), "")
     console.print(grid)
+    if problems:
+        raise InputError("\n".join(problems))
 
 
 @app.command()
@@ -133,10 +148,13 @@ def report(table: SomeTable = None, home: Place = HERE) -> None:
     work: list[Callable[[], Iterable[object]]] = [partial(write_speed_report, results)] if measured else []
     if table == metapath_run.NAME or (table is None and metapath_run.load_rows(home)):
         work.append(partial(write_metapath_report, home))
-    work += [
-        partial(write_report, board) for board in ([] if table in (SPEED, metapath_run.NAME) else boards(table, home))
-    ]
+    work += [partial(report_on, name, home) for name in named(table, home)]
     say_one_by_one(work)
+
+
+def report_on(name: str, home: Path) -> list[Path]:
+    """Write the report of a table of recommenders."""
+    return write_report(Board.load(name, Home(home)))
 
 
 @app.command()
@@ -145,16 +163,17 @@ def verify(table: SomeTable = None, home: Place = HERE) -> None:
 
     The status is 0 whatever the verdicts are; it is 1 where records are damaged or of another split.
     """
-    tables = [] if table == metapath_run.NAME else boards(table, home)
-    work: list[Callable[[], Iterable[object]]] = [partial(lines_on, board) for board in tables]
+    if table == SPEED:
+        raise InputError(f"table {SPEED}: nobody has published such values; ask for its report")
+    work: list[Callable[[], Iterable[object]]] = [partial(lines_on, name, home) for name in named(table, home)]
     if table == metapath_run.NAME or (table is None and metapath_run.load_rows(home)):
         work.append(lambda: lines(metapath_run.NAME, metapath_verdicts(home)))
     say_one_by_one(work)
 
 
-def lines_on(board: Board) -> list[str]:
+def lines_on(name: str, home: Path) -> list[str]:
     """What `verify` prints of a table of recommenders."""
-    return lines(board.name, verdicts_on(Summary.of(board)))
+    return lines(name, verdicts_on(Summary.of(Board.load(name, Home(home)))))
 
 
 def lines(name: str, verdicts: Iterable[Verdict]) -> list[str]:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 
 def set_aside(paths: Sequence[Path], folder: Path) -> Path:
-    """Move files of one stem, or a folder, into `folder`, numbered; nothing is overwritten. Returns the first's new."""
+    """Move files of one stem, or a folder, into `folder`, numbered; nothing is overwritten. Returns the first's new.
+
+    The first goes last: should we be killed in between, it is still where the others are looked for.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     number = next(n for n in count() if not any((folder / numbered(path, n)).exists() for path in paths))
-    moved = [path.rename(folder / numbered(path, number)) for path in paths if path.exists()]
-    return moved[0]
+    moved = [path.rename(folder / numbered(path, number)) for path in reversed(paths) if path.exists()]
+    return moved[-1]
 
 
 def numbered(path: Path, number: int) -> str:

@@ -57,6 +57,8 @@ class Settings:
     """Trainings; fewer where one takes long."""
     bars: tuple[str, ...] = ()
     """The published or re-run values beside it, by their names in `metapath_bars.yaml`."""
+    differs: str = ""
+    """How the row differs from what these values are of, should it be made another way: they do not compare then."""
     note: str = ""
 
 

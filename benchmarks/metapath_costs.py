@@ -2,7 +2,7 @@
 
 import statistics
 
-from benchmarks.metapath_record import Made
+from benchmarks.metapath_record import Made, Record
 from benchmarks.report_document import Grid
 
 
@@ -24,22 +24,28 @@ def spread(made: Made) -> Grid:
 
 
 def cost(made: Made) -> Grid:
-    """Seconds and memory."""
+    """Seconds and memory, by kind of machine."""
     lines = []
     for row, records in made:
-        if records:
-            per_epoch = statistics.fmean(record.train_cpu_seconds / record.epochs for record in records)
-            total = statistics.fmean(record.train_cpu_seconds for record in records)
-            prepare = statistics.fmean(record.prepare_cpu_seconds for record in records)
-            memory = max(record.peak_memory_mib for record in records)
-            epochs = str(records[0].epochs)
-            lines.append(
-                (row.settings.title, f"{prepare:.1f}", epochs, f"{per_epoch:.2f}", f"{total:.0f}", f"{memory:,}")
-            )
-    header = ("", "preparation, CPU s", "epochs", "CPU s per epoch", "training, CPU s", "peak memory, MiB")
-    return Grid(
-        header, tuple(lines), "One thread; the looks at validation nodes are counted in, the final judging is not."
+        for machine in sorted({machine_of(record) for record in records}):
+            here = [record for record in records if machine_of(record) == machine]
+            per_epoch = statistics.fmean(record.train_cpu_seconds / record.epochs for record in here)
+            total = statistics.fmean(record.train_cpu_seconds for record in here)
+            prepare = statistics.fmean(record.prepare_cpu_seconds for record in here)
+            memory = max(record.peak_memory_mib for record in here)
+            numbers = (f"{prepare:.1f}", str(here[0].epochs), f"{per_epoch:.2f}", f"{total:.0f}", f"{memory:,}")
+            lines.append((row.settings.title, machine, str(len(here)), *numbers))
+    seconds = ("preparation, CPU s", "epochs", "CPU s per epoch", "training, CPU s")
+    caption = (
+        "One thread; the looks at validation nodes are counted in, the final judging is not. Beside a GPU the CPU "
+        "seconds are those of launching its work. Records that name no machine are of CPUs."
     )
+    return Grid(("", "on", "seeds", *seconds, "peak memory, MiB"), tuple(lines), caption, text=frozenset({0, 1}))
+
+
+def machine_of(record: Record) -> str:
+    """The GPU that a training ran on, or "CPU"."""
+    return record.environment.get("machine", {}).get("gpu") or "CPU"
 
 
 def origins(made: Made) -> Grid:

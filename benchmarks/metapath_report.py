@@ -13,10 +13,10 @@ from benchmarks.metapath import RULES, Row
 from benchmarks.metapath_costs import cost, origins, spread
 from benchmarks.metapath_plots import bars_of, curves_of
 from benchmarks.metapath_record import Made, Record, records_of
-from benchmarks.metapath_run import NAME, load_rows
+from benchmarks.metapath_run import NAME, load_rows, refuse_no_rows
 from benchmarks.report_document import ABSENT, Document, Figure, Grid, Part, Section, latex, markdown, page
 from benchmarks.summary import Value
-from benchmarks.verify import Status, Verdict
+from benchmarks.verify import Status, Verdict, in_words
 from graphcl.errors import InputError, suggest
 from graphcl.training.checkpoint import write_atomically
 from recsys.config import build, read
@@ -81,6 +81,7 @@ def load(root: Path) -> tuple[Made, dict[str, Bar]]:
         InputError: a row is wrong, or a record is damaged or does not fit its row.
     """
     rows = load_rows(root)
+    refuse_no_rows(root, rows)
     records = records_of(root / "results" / NAME, rows)
     return [(row, records[row.name]) for row in rows], load_bars(rows)
 
@@ -117,15 +118,14 @@ def verify(root: Path) -> Iterator[Verdict]:
 def judge(row: Row, records: Sequence[Record], name: str, theirs: float, bar: Bar) -> Verdict:
     """What we can say of one value."""
     known = partial(Verdict, row.name, MEASURES[name], theirs, f"{bar.title}: {bar.source}", word="theirs")
-    if bar.not_comparable:
-        return known("not comparable", bar.not_comparable)
+    if reason := row.settings.differs or bar.not_comparable:
+        return known("not comparable", reason)
     found = values_of(records, "last", name)
     if not found:
         return known("not run", "no record of this row")
     gap = statistics.fmean(found) - theirs
     status: Status = "reproduced" if abs(gap) <= WITHIN else "above" if gap > 0 else "below"
-    seeds = f"{len(found)} seed{'s' if len(found) > 1 else ''}"
-    return known(status, f"{gap:+.2f} points, {seeds}", Value(tuple(found)))
+    return known(status, f"{gap:+.2f} points, {in_words(len(found), row.settings.seeds)}", Value(tuple(found)))
 
 
 def values(made: Made) -> str:
@@ -210,7 +210,7 @@ def parts(row: Row, records: Sequence[Record], bars: Mapping[str, Bar]) -> Itera
         lines.append(("ours", *[ABSENT] * len(MEASURES)))
     for name in row.settings.bars:
         bar = bars[name]
-        if bar.not_comparable:
+        if row.settings.differs or bar.not_comparable:
             continue
         lines.append((bar.title, *("" if value is None else f"{value:.2f}" for value in bar.values)))
         if records:
@@ -220,7 +220,8 @@ def parts(row: Row, records: Sequence[Record], bars: Mapping[str, Bar]) -> Itera
     yield Grid(("", *MEASURES.values()), tuple(lines), f"{seeds_of(row, records)} seeds", frozenset(short))
     for name in row.settings.bars:
         bar = bars[name]
-        told = f"Not comparable: {bar.not_comparable}. {bar.listed()}." if bar.not_comparable else verdict(records, bar)
+        reason = row.settings.differs or bar.not_comparable
+        told = f"Not comparable: {reason}. {bar.listed()}." if reason else verdict(records, bar)
         yield f"- {bar.title}: {bar.source}. {told}"
 
 

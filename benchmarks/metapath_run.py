@@ -28,6 +28,12 @@ def load_rows(root: Path, wanted: Sequence[str] = ()) -> list[Row]:
     return sorted((Row.load(paths[name]) for name in wanted or paths), key=lambda row: row.settings.title)
 
 
+def refuse_no_rows(root: Path, rows: Sequence[Row]) -> None:
+    """Raise `InputError` where the table has no row."""
+    if not rows:
+        raise InputError(f"table {NAME}: has no row; {root / 'configs' / NAME} holds one ROW.yaml for each")
+
+
 def is_done(root: Path, row: Row, seed: int, say: Say) -> bool:
     """Whether a cell has a record that fits; one that does not is moved away, and nothing is overwritten."""
     path = path_of(root / "results" / NAME, row.name, seed)
@@ -53,6 +59,7 @@ def run(
         InputError: another process runs this table, or a row is unknown.
     """
     rows = load_rows(root, wanted)
+    refuse_no_rows(root, rows)
     (root / "results" / NAME).mkdir(parents=True, exist_ok=True)
     with locked(root / "runs" / NAME / ".lock", f"table {NAME}") as lock:
         counts = {row.name: seeds or row.settings.seeds for row in rows}

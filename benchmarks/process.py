@@ -22,17 +22,16 @@ class Processes:
     def run(self, arguments: Sequence[str], log: Path, lock: int) -> int:
         """`python -m` with the arguments, its output in `log`; it holds the lock with us. Returns its exit status.
 
-        It starts in the root of the repository, so that what the environment says of folders is made absolute.
+        It starts where we are, so that relative paths mean the same, and finds the packages where we found them.
         """
-        data = os.environ.get("GRAPHCL_DATA")
+        places = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         with log.open("a") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 pass_fds=(lock,),
-                cwd=Path(__file__).parents[1],
-                env=os.environ | ({"GRAPHCL_DATA": str(Path(data).resolve())} if data else {}),
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
             )
             self.running.add(process)
             if self.ended:

@@ -85,14 +85,15 @@ class Plots:
         for row in self.rows:
             style = self.style(row)
             for machine, found in self.summary.by_machine(row).items():
-                seconds = mean(r.spent.wall_seconds if self.summary.on_gpu else r.spent.cpu_seconds for r in found)
+                cpu = machine == "CPU"
+                seconds = mean(r.spent.cpu_seconds if cpu else r.spent.wall_seconds for r in found)
                 value = mean(record.test[self.rule][self.monitor] for record in found)
-                filled = "full" if machine == "CPU" else "none"
+                filled = "full" if cpu else "none"
                 axes.plot(max(seconds, 0.1), value, linestyle="none", markersize=8, fillstyle=filled, **style)
                 style.pop("label", None)
         logarithmic(axes)
-        clock = "wall" if self.summary.on_gpu else "CPU"
-        axes.set(xlabel=f"{clock} seconds of a training, with its evaluations", ylabel=f"{self.monitor} on test")
+        clock = "CPU seconds (of those on a GPU, hollow: wall seconds)" if self.summary.on_gpu else "CPU seconds"
+        axes.set(xlabel=f"{clock} of a training, with its evaluations", ylabel=f"{self.monitor} on test")
         axes.margins(0.08)
         legend(drawing, axes)
         return inline_svg(drawing)

@@ -1,6 +1,6 @@
 """Where the numbers of a report are from: data, selection, search, machines, code."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -17,19 +17,18 @@ def protocol(summary: Summary) -> Section:
     facts["split's hash"] = table.digest or (record.split if record else "not known here")
     facts["masking"] = "; ".join(f"{rule}: {table.words(rule)}" for rule in table.masking)
     chosen = f"highest {table.monitor} on validation" if table.selection == "valid" else "lowest training loss"
-    facts["epoch"] = f"the one of {chosen}; a training looks at the test part once, at its end"
+    facts["epoch"] = f"the one of {chosen}; the test part decides nothing"
     search = table.search
-    searched = {row: found.trials for row in summary.rows if (found := summary.board.found(row))}
-    made = sorted(searched.values())
+    searched = {row: found for row in summary.rows if (found := summary.board.found(row))}
     facts["search"] = (
-        f"{' to '.join(map(str, dict.fromkeys((made[0], made[-1]))))} trials on validation for each of "
-        f"{', '.join(map(summary.title, searched))}; up to "
-        f"{search.epochs} epochs, patience {search.patience}: {inline(search.space)}"
-        if made
-        else "none was made; rows stand as written"
+        f"{span(found.trials for found in searched.values())} trials on validation for each of "
+        f"{', '.join(map(summary.title, searched))}; up to {span(found.epochs for found in searched.values())} "
+        f"epochs, patience {search.patience}: {inline(search.space)}"
+        if searched
+        else "none was made; rows stand as written, some after trainings by hand (Costs says how many)"
     )
-    own = [f"{summary.title(row)}: {inline(line.search)}" for row, line in summary.rows.items() if line.search]
-    if made and own:
+    own = [f"{summary.title(row)}: {inline(summary.rows[row].search)}" for row in searched if summary.rows[row].search]
+    if own:
         facts["search of single rows"] = "; ".join(own)
     facts["tolerance"] = f"{table.tolerance:.0%} of a published value"
     facts["cost of the table"] = table.cost or "not estimated"
@@ -38,6 +37,12 @@ def protocol(summary: Summary) -> Section:
     for number, (machine, cells) in enumerate(summary.hardware().items(), 1):
         facts[f"machine {number}"] = f"{machine} ({cells} cells)"
     return Section("Protocol", [Grid(("", ""), tuple(facts.items()), text=frozenset({0, 1}))])
+
+
+def span(numbers: Iterable[int]) -> str:
+    """`8`, or `8 to 10` where they differ."""
+    found = sorted(set(numbers))
+    return " to ".join(map(str, dict.fromkeys((found[0], found[-1]))))
 
 
 def inline(tree: Any) -> str:

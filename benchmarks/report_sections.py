@@ -69,7 +69,7 @@ class Sections:
             for row, cells in values.items()
         )
         users = f" of {summary.users:,} users" if summary.users else ""
-        caption = f"Mean{users}, ± standard deviation over seeds; {table.words(rule)}; every other item is ranked."
+        caption = f"Mean{users}, ± standard deviation over seeds; {table.words(rule)}."
         return Grid(("", *table.metrics, "seeds"), rows, caption, frozenset(best))
 
     def seeds(self, row: str) -> str:
@@ -129,9 +129,9 @@ class Sections:
 
     def finding(self, row: str, best: str, rule: Masking, comparison: Comparison) -> str:
         """What a comparison says in a word."""
-        for name in (row, best):
+        for name, whose in ((row, ""), (best, "the baseline has ")):
             if len(self.summary.seeds(name)) < len(self.summary.board.seeds(name, self.summary.board.table.seeds)):
-                return "not judged: seeds to run"
+                return f"not judged: {whose}seeds to run"
         if not comparison.p_holm < LEVEL:
             return "no difference shown"
         ours, theirs = (self.summary.value(name, rule, self.summary.board.table.monitor) for name in (row, best))

@@ -139,10 +139,6 @@ class Summary:
             return f"{by_hand} by hand"
         return "0" if searchable(space, self.board.experiment(row, 0)) else NO_SEARCH
 
-    def not_run(self) -> Iterator[str]:
-        """Rows without a record."""
-        return (row for row in self.rows if not self.seeds(row))
-
     def slices(self, row: str, rule: str) -> dict[str, dict[str, float]]:
         """Slice -> what is measured of it, mean over the seeds; {} where the records have none."""
         found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))

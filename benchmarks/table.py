@@ -49,6 +49,9 @@ class Row:
     """Trainings that somebody looked at on validation before the row was written down."""
     baseline: bool = False
     """Whether it learns without contrast; the best of these is what the others are tested against."""
+    differs: str = ""
+    """How the row differs from what publications call so, should it be trained another way: their values are then not
+    comparable."""
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -66,7 +69,7 @@ class Published:
     rows: dict[str, tuple[float | None, ...]]
     """Row -> one value per metric; ~ where the source has none."""
     digest: str | None = None
-    """The split they were made on; ~ if it is another one than any here."""
+    """The split they were made on; ~ if it is another one than any here, or the source does not say."""
     masking: Masking | None = None
     """Their masking; ~ if the source does not say."""
     selection: Selection | None = None

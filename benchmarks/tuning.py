@@ -18,8 +18,8 @@ from recsys.experiment import Experiment
 from recsys.search_space import Space, searchable, space_of
 from recsys.tune import TRIALS, is_another, search, summary
 
-SEED = 0
-"""Of every search; the seeds of the table are for its cells."""
+SEED = 2026
+"""Of every search, and of no cell: those of a table begin at 0. (Searches made before 2026-11-28 had seed 0.)"""
 
 
 def tune_table(

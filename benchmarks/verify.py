@@ -46,8 +46,13 @@ def verify(summary: Summary) -> Iterator[Verdict]:
             continue
         share = (ours.mean - published) / published if published else math.copysign(math.inf, ours.mean)
         share = 0.0 if ours.mean == published else share
-        reason = f"{share:+.1%}, {len(ours.seeds)} seed{'s' if len(ours.seeds) > 1 else ''}"
+        reason = f"{share:+.1%}, {in_words(len(ours.seeds), len(summary.board.seeds(row, table.seeds)))}"
         yield Verdict(row, metric, published, block.source, judge(table.tolerance, share), reason, ours)
+
+
+def in_words(done: int, wanted: int) -> str:
+    """How many seeds a mean is of, and of how many."""
+    return f"{done} of {wanted} seeds" if done < wanted else f"{done} seed{'s' if done > 1 else ''}"
 
 
 def judge(tolerance: float, share: float) -> Status:
@@ -61,10 +66,12 @@ def obstacle(table: Table, row: str, metric: str, block: Published) -> str:  # n
     """Why a published value must not stand beside our runs; empty if it may."""
     if row not in table.trained:
         return "this table trains no such row"
+    if table.rows[row].differs:
+        return table.rows[row].differs
     if table.digest is None:
         return "nobody here has checked that the data is the source's"
     if block.digest is None:
-        return "made on another split"
+        return "made on another split, or on one that the source does not name"
     if block.digest != table.digest:
         return f"made on the split {block.digest}"
     if block.masking is None:
@@ -93,7 +100,7 @@ def earlier(summary: Summary, row: str) -> str:
     for record in summary.seeds(row):
         best, last = record.outcome["best_epoch"], record.outcome["last_epoch"]
         if best != last:
-            return f"other epoch: the last; ours is {best} of 0 to {last}, that of the lowest training loss"
+            return f"other epoch: the last; ours is {best + 1} of {last + 1}, that of the lowest training loss"
     return ""
 
 
@@ -123,8 +130,9 @@ def grouped(verdicts: Iterable[Verdict], key: Callable[[Verdict], Key]) -> Itera
 
 
 def count(verdicts: list[Verdict]) -> str:
-    """How many of each, in words; a value that two sources print counts once."""
-    verdicts = list({(v.row, v.metric, v.published, v.status): v for v in verdicts}.values())
+    """How many of each, in words; a value that two sources print counts once, by the one that is comparable."""
     order: tuple[Status, ...] = ("reproduced", "above", "below", "not comparable", "not run")
+    by_status = sorted(verdicts, key=lambda verdict: -order.index(verdict.status))
+    verdicts = list({(v.row, v.metric, v.published): v for v in by_status}.values())
     numbers = {status: sum(verdict.status == status for verdict in verdicts) for status in order}
     return ", ".join(f"{number} {status}" for status, number in numbers.items() if number) or "no published values"

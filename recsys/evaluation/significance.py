@@ -8,6 +8,9 @@ from scipy import stats
 
 from graphcl.errors import InputError
 
+ROUNDING = 1e-12
+"""A spread this small beside the values is what is left of none."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -20,7 +23,7 @@ class Comparison:
     high: float
     """Upper end."""
     effect: float
-    """Cohen's d of the paired differences; 0 where all are equal."""
+    """Cohen's d of the paired differences; 0 where they are one and the same for all users."""
     p: float
     """Of the paired t-test, two-sided, before the correction."""
     p_holm: float
@@ -37,7 +40,8 @@ def compare(
 ) -> dict[str, Comparison]:
     """Compare models with a reference on the same users, all arrays [U] in the same order of users.
 
-    Users are resampled with replacement for the percentile interval; the t-test is paired.
+    Users are resampled with replacement for the percentile interval, the same ones for every model; the t-test is
+    paired.
 
     Raises:
         InputError: fewer than two users, or arrays of unequal length.
@@ -49,13 +53,12 @@ def compare(
             raise InputError(f"{name}: has values of {len(values)} users, the reference of {len(reference)}")
     raw = {name: paired_p(values - reference) for name, values in others.items()}
     corrected = holm(raw)
-    random = np.random.default_rng(seed)
     found = {}
     for name, values in others.items():
         gain = values - reference
-        low, high = interval(gain, confidence, resamples, random)
+        low, high = interval(gain, confidence, resamples, seed)
         spread = gain.std(ddof=1)
-        effect = float(gain.mean() / spread) if spread > 0 else 0.0
+        effect = float(gain.mean() / spread) if spread > ROUNDING * np.abs(gain).max() else 0.0
         found[name] = Comparison(float(gain.mean()), low, high, effect, raw[name], corrected[name])
     return found
 
@@ -65,11 +68,9 @@ def paired_p(gain: np.ndarray) -> float:
     return 1.0 if not gain.any() else float(stats.ttest_1samp(gain, 0.0).pvalue)
 
 
-def interval(
-    values: np.ndarray, confidence: float = 0.95, resamples: int = 2000, random: np.random.Generator | None = None
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of `values` [U] over users; `random` is one of seed 0 by default."""
-    random = random or np.random.default_rng(0)
+def interval(values: np.ndarray, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of `values` [U] over users; one seed draws the same users for all."""
+    random = np.random.default_rng(seed)
     means = np.array([values[random.integers(0, len(values), len(values))].mean() for _ in range(resamples)])
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)

@@ -74,7 +74,7 @@ def test_comparisons_are_paired_over_users_and_corrected(filled):
         ({"rows": {"mf": [0.515]}}, "reproduced", "-1.0%, 2 seeds"),
         ({"rows": {"mf": [0.4]}}, "above", "+27.5%"),
         ({"rows": {"mf": [0.6]}}, "below", "-15.0%"),
-        ({"rows": {"simgcl": [0.6]}}, "reproduced", "1 seed"),
+        ({"rows": {"simgcl": [0.6]}}, "reproduced", "1 of 2 seeds"),
         ({"rows": {"paper": [0.6]}}, "not comparable", "this table trains no such row"),
         ({"digest": None}, "not comparable", "made on another split"),
         ({"digest": "eeee"}, "not comparable", "made on the split eeee"),
@@ -93,6 +93,14 @@ def test_verdicts(define, filled, changes, status, reason):
     assert (verdict.status, reason in verdict.reason) == (status, True), verdict
     # our number may only stand beside one that was made in the same way
     assert (verdict.ours is None) == (status == "not comparable")
+
+
+def test_a_row_that_is_made_another_way_stands_beside_no_published_value(define, filled):
+    rows = filled.table.rows
+    mf = {"title": "MF", "model": rows["mf"].model, "baseline": True, "differs": "half the passes here"}
+    rows = {name: {"title": name, "model": row.model} for name, row in rows.items() if row.model} | {"mf": mf}
+    (verdict,) = verify(Summary.of(define(digest="aaaa", rows=rows, published=[source(rows={"mf": [0.515]})])))
+    assert (verdict.status, verdict.reason, verdict.ours) == ("not comparable", "half the passes here", None)
 
 
 def test_where_the_training_loss_chooses_a_last_epoch_is_comparable(define, put):
@@ -165,7 +173,10 @@ def test_markdown_says_what_is_missing(define, filled):
     assert "| 1 of 2 |" in text
     assert "Only in print" not in text.split("## Published values")[0]
     assert "| MF | ndcg@5 | 0.5100 ± 0.0141 | 0.5050 | +1.0%, 2 seeds | reproduced | a paper |" in text
-    assert "| elsewhere | MF | not comparable | made on another split | a note |" in text
+    assert (
+        "| elsewhere | MF | not comparable | made on another split, or on one that the source does not name | a note |"
+        in text
+    )
     assert "c0ffee" in text
 
 
@@ -266,7 +277,7 @@ def test_the_epoch_of_least_loss_is_no_last_epoch(define, put):
     put("mf", 0, HALF, board=board)
     (verdict,) = verify(Summary.of(board))
     assert (verdict.status, verdict.ours) == ("not comparable", None)
-    assert "the last; ours is 1 of 0 to 2" in verdict.reason
+    assert "the last; ours is 2 of 3" in verdict.reason
 
 
 def test_a_value_that_two_sources_print_counts_once(define, filled):

@@ -358,6 +358,18 @@ def test_what_a_runner_started_holds_its_lock_when_it_is_gone(tmp_path):
         pass
 
 
+def test_relative_paths_of_a_table_count_from_where_the_runner_started(tmp_path, monkeypatch, command, home):
+    rows = [f"u{user},i{(user * step) % 7},{step}" for user in range(9) for step in range(1, 6)]
+    (tmp_path / "own.csv").write_text("\n".join(["user,item,time", *rows]) + "\n")
+    reader = {"kind": "table", "path": "own.csv", "user": "user", "item": "item", "time": "time"}
+    dataset = {"name": "own", "reader": reader, "split": {"kind": "leave_one_out"}}
+    table = {"title": "Own", "dataset": dataset, "digest": None, "masking": ["history"], "seeds": 1}
+    table |= {"metrics": ["recall@3"], "monitor": "recall@3", "rows": {"popularity": {"model": "popularity"}}}
+    (home / "tables" / "own.yaml").write_text(yaml.safe_dump(table))
+    monkeypatch.chdir(tmp_path)
+    assert command("run", "own", "--device", "cpu")[0] == 0
+
+
 def test_a_cell_that_fails_does_not_stop_the_others(define, command, home):
     rows = {
         "mf": {"model": {"kind": "mf", "embedding_size": 8}, "training": {"learning_rate": 1e30}},
@@ -374,13 +386,13 @@ def test_a_cell_that_fails_does_not_stop_the_others(define, command, home):
 def test_a_search_freezes_what_it_finds(define, put, command, home):
     put("mf", 0, np.linspace(0, 1, 5))
     board = define(
-        search={"trials": 2, "epochs": 1, "patience": 1, "space": {"learning_rate": [0.05]}},
+        search={"trials": 2, "epochs": 2, "patience": 2, "space": {"learning_rate": [0.05]}},
         training={"epochs": 3, "train_batch_size": 64, "learning_rate": 1e-9},
     )
     status, _, errors = command("tune", "tiny", "--rows", "mf,popularity", "--device", "cpu")
     assert status == 0, errors
     found = board.found("mf")
-    assert (found.trials, found.best, found.epochs, found.training) == (2, 1, 1, {"learning_rate": 0.05})
+    assert (found.trials, found.best, found.epochs, found.training) == (2, 1, 2, {"learning_rate": 0.05})
     assert board.found("popularity") is None  # there is nothing to search
     kept = [json.loads(line) for line in (home / "results" / "tiny" / "tuning" / "mf.jsonl").read_text().splitlines()]
     assert [trial["number"] for trial in kept] == [0, 1]
