@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from graphcl.errors import InputError
 from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import row_lse
 from graphcl.objectives.pairwise import pair_sum
-from graphcl.objectives.similarity import cosine, negative_squared_distance
+from graphcl.objectives.similarity import negative_squared_distance
+from graphcl.objectives.tables import tables
 from graphcl.objectives.weights import Exclude
-from graphcl.ops import full_precision
 
 
 def attraction_repulsion(
@@ -30,7 +31,7 @@ def attraction_repulsion(
     Raises:
         InputError: there are fewer than two views or rows, or the share is not below 1.
     """
-    z = [full_precision(view) for view in views]
+    z = tables(*views)
     if len(z) < 2 or len(z[0]) < 2:
         raise InputError("Attraction and repulsion need at least two views of at least two rows.")
     if not 0 <= debias < 1:
@@ -54,8 +55,8 @@ def attraction_repulsion_to_keys(queries: Sequence[Tensor], keys: Tensor, *, tem
     over the views of $|q_i^v - k_i|^2 / T$, w = softmax of the cosines over T. `queries` are views [N, d]; `keys`
     [N, d] is detached. Divide by N for a mean.
     """
-    views = [cosine(full_precision(query), full_precision(query))[0] for query in queries]
-    key = cosine(full_precision(keys), full_precision(keys))[0].detach()
+    *views, key = (F.normalize(table, dim=1) for table in tables(*queries, keys))
+    key = key.detach()
     with torch.autocast(key.device.type, enabled=False):
         near = torch.stack([(view * key).sum(1) for view in views])
         share = (2 * (1 - near.detach()) / temperature).softmax(0)

@@ -10,7 +10,7 @@ from graphcl.errors import InputError
 from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import blocks
 from graphcl.objectives.pairwise import pair_sum, softplus
-from graphcl.ops import full_precision
+from graphcl.objectives.tables import tables
 
 _SAFE_EXPONENT = 40
 """e^40 times any number of candidates is far from the end of float32, and e^-40 keeps all its digits."""
@@ -29,7 +29,7 @@ def circle(x: Tensor, labels: Tensor, *, margin: float = 0.4, scale: float = 80.
         raise InputError(f"Circle loss needs a label for each row, [{len(x)}], but labels have {list(labels.shape)}.")
     with torch.autocast(x.device.type, enabled=False):
         order = torch.argsort(labels)
-        z, groups = F.normalize(full_precision(x)[order], dim=1), _Groups.of(labels[order])
+        z, groups = F.normalize(tables(x)[0][order], dim=1), _Groups.of(labels[order])
         if not groups.complete.any():
             raise InputError("Circle loss: no row has both a row of its own label and one of another.")
         near, far = (_Side(groups, margin, scale, positive=side).log_sum_exp(z) for side in (True, False))

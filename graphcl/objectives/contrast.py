@@ -16,8 +16,8 @@ from graphcl.objectives.pairing import Pairing, Pairs, across
 from graphcl.objectives.positives import Positives
 from graphcl.objectives.rows import EachPositive, MeanPositive, SumPositive
 from graphcl.objectives.similarity import Similarity, cosine
+from graphcl.objectives.tables import tables
 from graphcl.objectives.weights import Transposed
-from graphcl.ops import full_precision
 
 Numerator = Literal["mean", "lse", "each"]
 Detached = Literal["anchors", "candidates", "positive_weight"]
@@ -140,12 +140,13 @@ class Contrast(nn.Module):
         Raises `InputError` where shapes disagree and where the loss is not finite.
         """
         with torch.autocast(a.device.type, enabled=False):
-            pairs = self.pairing(full_precision(a), full_precision(b))
+            first, second, *queued = tables(a, b, *([] if negatives is None else [negatives]))
+            pairs = self.pairing(first, second)
             if not pairs.negatives_within and not (weight is None and candidate_weight is None):
                 raise InputError("weight and candidate_weight weigh negatives of the batch; this pairing has none.")
             chosen = positives_of(pairs, positives, labels)
             tau = self._tau(pairs, temperature)
-            queue = None if negatives is None else full_precision(negatives)
+            queue = queued[0] if queued else None
             queue_terms = queue_terms_of(pairs, group, negative_group)
             terms = terms_of(pairs, chosen, group, weight)
             bias = None if candidate_weight is None else log_weight_of(candidate_weight, pairs)

@@ -8,8 +8,8 @@ from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import row_argmax
 from graphcl.objectives.pairing import across_and_within
 from graphcl.objectives.similarity import Similarity, dot
+from graphcl.objectives.tables import tables
 from graphcl.objectives.weights import Exclude
-from graphcl.ops import full_precision
 
 
 def margin_regulariser(a: Tensor, b: Tensor, *, temperature: float = 1.0, similarity: Similarity = dot) -> Tensor:
@@ -25,7 +25,7 @@ def margin_regulariser(a: Tensor, b: Tensor, *, temperature: float = 1.0, simila
     if len(a) < 2:
         raise InputError("The margin regulariser needs at least two rows: one row has no negatives.")
     with torch.autocast(a.device.type, enabled=False):
-        pairs = across_and_within(full_precision(a), full_precision(b))
+        pairs = across_and_within(*tables(a, b))
         x, y = similarity(pairs.anchors, pairs.candidates)
         x = x / temperature
         own = torch.arange(len(x), device=x.device)

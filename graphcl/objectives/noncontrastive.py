@@ -11,14 +11,14 @@ from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import Tile, row_lse
 from graphcl.objectives.pairing import same_rows
 from graphcl.objectives.similarity import negative_squared_distance
+from graphcl.objectives.tables import tables
 from graphcl.objectives.weights import Exclude
-from graphcl.ops import full_precision
 
 
 def alignment(x: Tensor, y: Tensor, *, alpha: float = 2.0, normalise: bool = True) -> Tensor:
     """Mean over rows of |x_i - y_i|^alpha (arXiv 2005.10242; DirectAU, arXiv 2206.12811). `x` and `y` [N, d]."""
+    x, y = tables(x, y, least=1)
     same_rows(x, y)
-    x, y = full_precision(x), full_precision(y)
     if normalise:
         x, y = F.normalize(x, dim=-1), F.normalize(y, dim=-1)
     square = (x - y).square().sum(-1)
@@ -34,7 +34,7 @@ def uniformity(x: Tensor, *, t: float = 2.0, normalise: bool = True, tile: Tile 
     """
     if len(x) < 2:
         raise InputError("Uniformity needs at least two rows: one row makes no pair.")
-    x = full_precision(x)
+    (x,) = tables(x)
     x = F.normalize(x, dim=-1) if normalise else x
     itself = Exclude(torch.arange(len(x), device=x.device))
     left, right = negative_squared_distance(x, x)
@@ -47,8 +47,9 @@ def joint_entropy(x: Tensor, y: Tensor, *, temperature: float = 0.5, tile: Tile 
 
     mean_i log mean_j exp(-(|x_i - x_j|^2 + |y_i - y_j|^2) / (2 temperature)), i = j included; `x` [N, d], `y` [N, e].
     """
+    x, y = tables(x, y, least=1, one_width=False)
     same_rows(x, y)
-    joined = torch.cat([full_precision(x), full_precision(y)], 1)
+    joined = torch.cat([x, y], 1)
     left, right = negative_squared_distance(joined, joined)
     return finite(row_lse(left / (2 * temperature), right, tile=tile).mean() - log(len(joined)), the_rows=joined)
 
@@ -60,9 +61,10 @@ def barlow_twins(a: Tensor, b: Tensor, *, redundancy_weight: float = 0.005, epsi
     batch with the biased variance plus `epsilon`. `a` and `b` [N, d], N > 1.
     """
     _check_rows("Barlow Twins", a)
+    first, second = tables(a, b)
     same_rows(a, b)
     with torch.autocast(a.device.type, enabled=False):
-        x, y = (F.batch_norm(full_precision(z), None, None, training=True, eps=epsilon) for z in (a, b))
+        x, y = (F.batch_norm(z, None, None, training=True, eps=epsilon) for z in (first, second))
         square = (x.T @ y / len(x) - torch.eye(x.shape[1], dtype=x.dtype, device=x.device)).square()
     on_diagonal = square.diagonal().sum()
     loss = on_diagonal + redundancy_weight * (square.sum() - on_diagonal)
@@ -85,8 +87,8 @@ def vicreg(
     Variances and covariances divide by N - 1.
     """
     _check_rows("VICReg", a)
+    a, b = tables(a, b)
     same_rows(a, b)
-    a, b = full_precision(a), full_precision(b)
     invariance = F.mse_loss(a, b)
     variance = sum(F.relu(1 - (z.var(0) + epsilon).sqrt()).mean() for z in (a, b)) / 2
     covariance = sum(_off_diagonal_square(z) / z.shape[1] for z in (a, b))

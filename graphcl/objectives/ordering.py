@@ -10,7 +10,7 @@ from torch import Tensor
 from graphcl.errors import InputError
 from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import blocks
-from graphcl.ops import full_precision
+from graphcl.objectives.tables import tables
 
 _ROWS = 1024
 """Anchors whose nearest rows are looked for at a time: [1024, N] similarities are held."""
@@ -37,7 +37,7 @@ def group_ordering(
             f"n_negatives must be between 1 and {len(views[0]) - 1}, one fewer than rows; got {n_negatives}."
         )
     with torch.autocast(views[0].device.type, enabled=False):
-        z = [F.normalize(full_precision(view), dim=1) for view in views]
+        z = [F.normalize(view, dim=1) for view in tables(*views)]
         for view, given in zip(z, views, strict=True):
             finite(view.detach(), the_rows_of_a_view=given)
         candidates = [view.detach() for view in z] if detach_candidates else z

@@ -13,6 +13,7 @@ from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import TILE_CPU, TILE_GPU, Tile, blocks
 from graphcl.objectives.positives import Index, Positives
 from graphcl.objectives.similarity import Similarity, cosine, dot
+from graphcl.objectives.tables import tables
 from graphcl.ops import full_precision
 
 PairValue = Callable[[Tensor, slice, slice], Tensor]
@@ -58,7 +59,7 @@ def jsd(
     are the pairs (i, i) and negatives all others, unless given. `a` [N, d] and `b` [M, d].
     """
     with torch.autocast(a.device.type, enabled=False):
-        a, b = full_precision(a), full_precision(b)
+        a, b = tables(a, b)
         chosen = Index(torch.arange(len(a), device=a.device), len(b)) if positives is None else positives
         chosen.refuse_misfit(len(a), len(b))
         x, y = similarity(a, b)
@@ -90,7 +91,7 @@ def pair_cross_entropy(
     `bias` starts at -10 and both are learned). `a` [N, d], `b` [M, d].
     """
     with torch.autocast(a.device.type, enabled=False):
-        x, y = similarity(full_precision(a), full_precision(b))
+        x, y = similarity(*tables(a, b))
         # The bias is one coordinate more, so that its gradient comes from the same products.
         x = torch.cat([x / temperature, torch.ones_like(x[:, :1]) * bias], 1)
         y = torch.cat([y, torch.ones_like(y[:, :1])], 1)

@@ -119,9 +119,9 @@ class Labels(Positives):
         return len(self.anchor), len(self.candidate)
 
     def target(self, y: Tensor) -> Tensor:
-        _, classes = torch.unique(torch.cat([self.anchor, self.candidate]), return_inverse=True)
+        distinct, classes = torch.unique(torch.cat([self.anchor, self.candidate]), return_inverse=True)
         of_anchor, of_candidate = classes.split([len(self.anchor), len(self.candidate)])
-        total = y.new_zeros(int(classes.max()) + 1, y.shape[1]).index_add(0, of_candidate, y)[of_anchor]
+        total = y.new_zeros(len(distinct), y.shape[1]).index_add(0, of_candidate, y)[of_anchor]
         if self.own is not None:
             total = total - y[self.own]
         count = self._count()

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from graphcl.objectives.finite import finite
 from graphcl.objectives.named import NTXent
-from graphcl.ops import full_precision
+from graphcl.objectives.pairing import same_rows
+from graphcl.objectives.tables import tables
 
 
 def alignment_tempered(
@@ -15,9 +16,10 @@ def alignment_tempered(
 
     The temperature is `temperature` (1 + `strength` (A - `reference`)), A the mean cosine of the positives: it rises as
     they align, so that negatives that may be alike are spared. A row whose positive has the probability p has the
-    weight 1 / (1 - p + 1e-8). Temperature and weights are constants to the gradient. `a` and `b` [N, d].
+    weight 1 / (1 - p + 1e-8). Temperature and weights are constants to the gradient. `a` and `b` [N, d], N > 0.
     """
-    a, b = full_precision(a), full_precision(b)
+    a, b = tables(a, b, least=1)
+    same_rows(a, b)
     with torch.autocast(a.device.type, enabled=False), torch.no_grad():
         aligned = finite(torch.cosine_similarity(a, b).mean(), the_first_view=a, the_second_view=b)
         now = float(temperature * (1 + strength * (aligned - reference)))

@@ -9,20 +9,30 @@ from graphcl.objectives import (
     DCLW,
     AdaptiveInfoNCE,
     All,
+    DebiasedInfoNCE,
     Decoupled,
     Edges,
     Index,
     InfoNCE,
     MomentumInfoNCE,
+    NTXent,
     Soft,
     SupCon,
     WeightedInfoNCE,
     across,
+    across_and_within,
     alignment,
+    alignment_tempered,
+    attraction_repulsion,
+    barlow_twins,
     circle,
     dot,
+    group_ordering,
+    joint_entropy,
     jsd,
+    margin_regulariser,
     pair_cross_entropy,
+    vicreg,
 )
 from graphcl.objectives.fused import paired_nce
 
@@ -130,3 +140,53 @@ def test_an_error_leaves_gradients_on():
     with pytest.raises(RuntimeError):
         wrong.target(A)
     assert torch.is_grad_enabled()
+
+
+OF_TWO_VIEWS = {
+    "infonce": InfoNCE(),
+    "ntxent": NTXent(),
+    "supcon": lambda a, b: SupCon(pairing=across_and_within)(a, torch.arange(len(a)) // 2, b),
+    "dcl": DCL(),
+    "debiased": DebiasedInfoNCE(),
+    "momentum": lambda a, b: MomentumInfoNCE()(a, a, negatives=b),
+    "alignment": alignment,
+    "barlow_twins": barlow_twins,
+    "vicreg": vicreg,
+    "jsd": jsd,
+    "sigmoid": pair_cross_entropy,
+    "margin": margin_regulariser,
+    "alignment_tempered": alignment_tempered,
+    "attraction_repulsion": lambda a, b: attraction_repulsion((a, b)),
+    "group_ordering": lambda a, b: group_ordering((a, b), n_negatives=1),
+}
+of_two_views = pytest.mark.parametrize("objective", OF_TWO_VIEWS.values(), ids=OF_TWO_VIEWS)
+
+
+@of_two_views
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        (A, B.long(), "floating point"),
+        (A, B[:, :3], "one width"),
+        (A, B[0], r"tables of rows, \[N, d\], but one has the shape \[8\]"),
+        (A, B[None], r"tables of rows"),
+    ],
+)
+def test_what_is_no_table_like_the_other_is_refused(objective, a, b, message):
+    with pytest.raises(InputError, match=message):
+        objective(a, b)
+
+
+@of_two_views
+def test_views_of_two_precisions_meet_in_the_finer_one(objective):
+    torch.testing.assert_close(objective(A.double(), B), objective(A.double(), B.double()))
+
+
+@pytest.mark.parametrize("objective", [alignment, joint_entropy, alignment_tempered])
+def test_a_mean_over_no_row_is_refused(objective):
+    with pytest.raises(InputError, match="at least 1 row, got 0"):
+        objective(A[:0], B[:0])
+
+
+def test_no_row_at_all_has_the_loss_zero():
+    assert SupCon()(A[:0], labels=torch.zeros(0, dtype=torch.long)) == InfoNCE()(A[:0], B[:0]) == 0
