@@ -201,9 +201,11 @@ def incomplete(board: Board, record: Record, path: Path, *, needs_users: bool) -
 def damages(board: Board, record: Record) -> Iterator[str]:
     """Nested parts of a record that are not what reports read."""
     machine = record.environment.get("machine")
-    if not {"packages", "python"} <= set(record.environment) or not has(machine, "system", "cores", "threads", "gpu"):
+    packages = record.environment.get("packages")
+    told = has(packages) and "python" in record.environment
+    if not told or not has(machine, "system", "cores", "threads", "gpu"):
         yield "does not say where it was made (environment)"
-    if not has(record.outcome, "best_epoch", "last_epoch"):
+    if not all(isinstance(record.outcome.get(name), int) for name in ("best_epoch", "last_epoch")):
         yield "does not say which epoch was best, and which last (outcome)"
     if not all(has(epoch, "epoch") for epoch in record.curve):
         yield "has epochs without a number (curve)"

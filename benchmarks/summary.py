@@ -178,7 +178,7 @@ class Summary:
                 "trained on": machine,
                 "seeds": str(len(found)),
                 "parameters": f"{found[0].parameters:,}",
-                "best epoch": f"{mean(r.outcome['best_epoch'] for r in found):.0f}",
+                "best epoch": f"{mean(r.outcome['best_epoch'] + 1 for r in found):.0f}",
                 "epochs": f"{mean(r.outcome['last_epoch'] + 1 for r in found):.0f}",
                 "wall s": f"{mean(r.spent.wall_seconds for r in found):,.0f}",
                 "CPU s": f"{mean(r.spent.cpu_seconds for r in found):,.0f}",

@@ -186,6 +186,8 @@ def plain(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
             place = ".".join([where, *(str(part) for part in problem["loc"] if isinstance(part, int))])
             message = problem["msg"].removeprefix("Value error, ")
             near = ""
+            if problem["type"] in ("tuple_type", "list_type") and not isinstance(value, Mapping):
+                message = f"must be a list; write [{value}]"
             if problem["type"] == "literal_error":
                 near = suggest(value, [str(choice) for choice in literals(hint)], quiet=True)
             problems.append(f"{place}: {message[0].lower()}{message[1:]} (got {problem['input']!r}){near}")

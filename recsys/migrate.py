@@ -97,9 +97,14 @@ def read_official(kind: str, path: Path, data: Interactions) -> Official:
     Raises:
         InputError: the file is no checkpoint of tensors, of another method, or of another data set.
     """
+    refuse_unknown_source(kind)
+    return translate(kind, tensors_of(path), data, source=path.name)
+
+
+def refuse_unknown_source(kind: str) -> None:
+    """Raise `InputError` where no such authors' checkpoints can be read."""
     if kind not in SOURCES:
         raise InputError(f"import-weights: {kind!r} is not known; choose one of {', '.join(SOURCES)}")
-    return translate(kind, tensors_of(path), data, source=path.name)
 
 
 def translate(kind: str, state: Mapping[str, Tensor], data: Interactions, *, source: str = "checkpoint") -> Official:
@@ -201,6 +206,7 @@ def import_run(kind: str, path: Path, dataset: str, folder: Path) -> Run:
     Raises:
         InputError: the checkpoint is damaged, of another method or of another data set, or the folder exists.
     """
+    refuse_unknown_source(kind)
     tree: dict[str, Any] = {"dataset": dataset, "model": {"kind": kind}, "evaluation": {"report": REPORT}}
     split = Experiment.load(tree).split()
     official = read_official(kind, path, split.train)

@@ -70,13 +70,16 @@ def refuse_trivial(split: Split) -> None:
         if len(seen) < 2:
             names = split.train.user_ids if role == "user" else split.train.item_ids
             who = f" ({names[int(seen[0])]!r})" if len(seen) and names else ""
+            found = f"one {role}{who}" if len(seen) else f"no {role}"
             raise InputError(
-                f"the training part has {len(seen)} {role}{who}: there is nobody to compare with; "
+                f"the training part has {found}: there is nobody to compare with; "
                 f"give interactions of at least two {role}s, or filter less"
             )
     for name in ("train", "test"):
         if not len(getattr(split, name)):
-            raise InputError(f"the {name} part is empty; raise its share in 'split', or filter less")
+            raise InputError(
+                f"the {name} part is empty; give it more in 'split' (a larger share, another time), or filter less"
+            )
 
 
 def refuse_overlap(late: Interactions, shared: Tensor, early_name: str, late_name: str) -> None:

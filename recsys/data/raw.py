@@ -13,6 +13,7 @@ from graphcl.errors import InputError, suggest
 
 LARGEST_NUMBER = 2**31 - 2
 """Ids that are numbers must stay below: tables of one row per id would not fit any memory."""
+NOTHING = "empty, or a word that stands for nothing: NA, NaN, None, null"
 WASTE = 100
 """How many unused numbers per row are still taken for cold users or items rather than for raw ids."""
 
@@ -106,7 +107,11 @@ def name_ids(column: "pd.Series[Any]", role: str, place: Place) -> tuple[Tensor,
         raise InputError(
             f"{place(0)}: the {role} column holds no names or numbers ({error}); give one id a row"
         ) from error
-    refuse_rows(codes < 0, place, f"the {role} id is missing (empty, NA or NaN); fill it in or delete the row")
+    refuse_rows(
+        codes < 0,
+        place,
+        f"the {role} id is missing ({NOTHING}); fill it in or delete the row",
+    )
     names = pd.Index(uniques).astype(str)
     if not names.is_unique:  # 1 and "1" in one column are one name
         merged, names = pd.factorize(names)
@@ -154,7 +159,11 @@ def whole_numbers(column: "pd.Series[Any]", role: str, place: Place) -> "pd.Seri
     if not pd.api.types.is_float_dtype(column.dtype):
         return column
     values = column.to_numpy(dtype=np.float64)
-    refuse_rows(np.isnan(values), place, f"the {role} id is missing (empty, NA or NaN); fill it in or delete the row")
+    refuse_rows(
+        np.isnan(values),
+        place,
+        f"the {role} id is missing ({NOTHING}); fill it in or delete the row",
+    )
     refuse_rows(
         values != np.floor(values), place, f"the {role} id {{value}} is not whole; ids are names or integers", column
     )
@@ -182,7 +191,11 @@ def measurements(column: "pd.Series[Any]", name: str, place: Place) -> Tensor:
     if name == "value" or not np.issubdtype(values.dtype, np.integer):
         values = numbers.to_numpy(dtype=np.float64)
         refuse_rows(
-            ~np.isfinite(values), place, f"the {name} {{value}} is not a finite number; mend or delete the row", column
+            ~np.isfinite(values),
+            place,
+            f"the {name} {{value}} is not a finite number{' or a date such as 2020-12-31' if name == 'time' else ''}; "
+            f"mend or delete the row",
+            column,
         )
         return torch.from_numpy(values.copy())
     return torch.from_numpy(values.astype(np.int64))

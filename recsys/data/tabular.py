@@ -1,6 +1,5 @@
 """Tables with named columns: CSV, TSV, Parquet, and RecBole's atomic files."""
 
-import codecs
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -51,8 +50,8 @@ class Table:
         if self.columns == ():
             raise InputError("columns: names none; leave it out where the file has a header")
         try:
-            codecs.lookup(self.encoding)
-        except LookupError:
+            "".encode(self.encoding)
+        except LookupError:  # unknown, or no encoding of text, as rot13
             raise InputError(f"encoding: {self.encoding!r} is unknown; write utf-8, latin-1, ...") from None
 
     def read(self, paths: Mapping[str, Path]) -> Interactions | Released:

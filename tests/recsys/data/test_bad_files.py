@@ -89,7 +89,7 @@ FILES = {
     "one_user.csv": (
         b"user,item\nann,a\nann,b\nann,c\nann,d\nann,e\nann,f\nann,g\nann,h\nann,i\nann,j\n",
         {},
-        r"the training part has 1 user \('ann'\): there is nobody to compare with; give interactions of at least two",
+        r"the training part has one user \('ann'\): there is nobody to compare with; give interactions of at least two",
     ),
 }  # fmt: skip
 
