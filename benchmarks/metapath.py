@@ -22,6 +22,7 @@ import torch
 import typer
 from torch import Tensor
 
+from benchmarks.aside import set_aside
 from benchmarks.cell import peak_memory
 from graphcl.data.digest import graph_digest
 from graphcl.data.recipe import GraphRecipe
@@ -237,7 +238,10 @@ def main(
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         record = run_seed(row, root, seed, device, folder)
-        write_atomically(out / f"{row.name}-{seed}.json", json.dumps(record, indent=1).encode())
+        path = out / f"{row.name}-{seed}.json"
+        if path.exists():
+            log.info("an earlier record is kept as %s", set_aside([path], (work or out) / "superseded"))
+        write_atomically(path, json.dumps(record, indent=1).encode())
         if folder is not None:
             rmtree(folder)
         for rule, scores in record["rules"].items():

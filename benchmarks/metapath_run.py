@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.aside import set_aside
 from benchmarks.metapath import Row
 from benchmarks.metapath_record import fitting, path_of
 from benchmarks.process import Processes, in_parallel, last_line
@@ -35,15 +34,14 @@ def refuse_no_rows(root: Path, rows: Sequence[Row]) -> None:
 
 
 def is_done(root: Path, row: Row, seed: int, say: Say) -> bool:
-    """Whether a cell has a record that fits; one that does not is moved away, and nothing is overwritten."""
+    """Whether a cell has a record that fits; the cell that makes a new one moves one that does not."""
     path = path_of(root / "results" / NAME, row.name, seed)
     if not path.exists():
         return False
     try:
         fitting(row, path)
     except InputError as error:
-        kept = set_aside([path], root / "runs" / NAME / "superseded")
-        say(f"{error}\n  kept as {kept}")
+        say(f"{error}\n  it is made again; this one will be kept in {root / 'runs' / NAME / 'superseded'}")
         return False
     return True
 

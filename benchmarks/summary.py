@@ -129,13 +129,14 @@ class Summary:
 
     def trials(self, row: str) -> str:
         """How many hyper-parameter trials of a row gave a value; a dash where there is nothing to search."""
-        found = self.board.found(row)
+        found, by_hand = self.board.found(row), self.rows[row].by_hand
         if found is not None:
-            return f"{found.trials - found.failed} of {found.trials}" if found.failed else str(found.trials)
+            made = f"{found.trials - found.failed} of {found.trials}" if found.failed else str(found.trials)
+            return f"{made}, and {by_hand} by hand" if by_hand else made
         if self.rows[row].variant_of:
             return NO_SEARCH
         space = space_of(self.rows[row].search or self.board.table.search.space)
-        if by_hand := self.rows[row].by_hand:
+        if by_hand:
             return f"{by_hand} by hand"
         return "0" if searchable(space, self.board.experiment(row, 0)) else NO_SEARCH
 

@@ -445,3 +445,24 @@ def test_a_killed_cell_goes_on_and_ends_as_if_nothing_had_happened(define, home)
 def epochs(folder):
     """How many epochs the only run in `folder` has recorded."""
     return sum(len(path.read_text().splitlines()) for path in folder.glob("*/metrics.jsonl"))
+
+
+def test_a_table_without_rows_is_refused_and_nothing_is_made(command, home):
+    for words in (("run", "metapath"), ("report", "metapath"), ("verify", "metapath")):
+        status, _, errors = command(*words)
+        assert status == 1 and "table metapath: has no row" in errors
+    assert sorted(path.name for path in home.iterdir()) == ["tables"]
+
+
+def test_one_broken_table_does_not_silence_the_others(define, put, command, home):
+    board = define(title="Shop [/v2] of :100:")
+    put("mf", 0, np.linspace(0, 1, 5), board=board)
+    (home / "tables" / "bad.yaml").write_text("title: Bad\nmonitr: x\n")
+    for word, seen in (("list", "Shop [/v2] of :100:"), ("verify", "tiny: "), ("report", "tiny.md")):
+        status, output, errors = command(word)
+        assert status == 1 and "bad.monitr: unknown key" in errors and seen in output
+
+
+def test_rows_that_are_commas_alone_are_refused(board, command):
+    status, _, errors = command("run", "tiny", "--rows", ",")
+    assert status == 1 and "',' names no row" in errors
