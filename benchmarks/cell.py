@@ -75,7 +75,8 @@ def ranking(run: Run, rule: Masking, metrics: tuple[str, ...]) -> Ranking:
     if run.model.task == "sequential":
         raise InputError("masking: the rule 'train' is for general models; a sequential query reads valid, too")
     k = max(parse(name)[1] for name in metrics)
-    return rank(run.model.index(), run.split.train, run.split.test, k, mask_history=True)
+    candidates = run.experiment.candidates(run.split)
+    return rank(run.model.index(), run.split.train, run.split.test, k, mask_history=True, candidates=candidates)
 
 
 def brief(epoch: Mapping[str, Any]) -> dict[str, Any]:

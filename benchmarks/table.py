@@ -20,6 +20,8 @@ from recsys.tune import Found
 
 Masking = Literal["history", "train", "none"]
 """What is kept out of a test ranking: all that the user had before (train and valid), train alone, or nothing."""
+Candidates = Literal["all", "trained", "sampled"]
+"""What a ranking is of: all items, those with a training event, or the true ones among a few that were drawn."""
 Selection = Literal["valid", "test", "last"]
 """What chose the epoch that was reported: the best on validation, the best on test, or none (the last epoch)."""
 
@@ -27,6 +29,12 @@ MASKING_WORDS: Mapping[str, str] = {
     "history": "items of train and valid left out of the ranking",
     "train": "items of train left out of the ranking, those of valid kept in it",
     "none": "no item left out of the ranking",
+}
+
+CANDIDATE_WORDS: Mapping[str, str] = {
+    "all": "all items ranked",
+    "trained": "items without a training event left out, too",
+    "sampled": "ranked among a few items that were drawn",
 }
 
 
@@ -72,6 +80,8 @@ class Published:
     """The split they were made on; ~ if it is another one than any here, or the source does not say."""
     masking: Masking | None = None
     """Their masking; ~ if the source does not say."""
+    candidates: Candidates = "all"
+    """What they ranked."""
     selection: Selection | None = None
     """How they chose the epoch; ~ if the source does not say."""
     note: str = ""
@@ -114,6 +124,8 @@ class Table:
     """By default the one named after the models' task, else the data set's first."""
     masking: tuple[Masking, ...] = ("history",)
     """The rules by which test is ranked; the first also ranks validation."""
+    candidates: Literal["all", "trained"] = "all"
+    """What is ranked: all items, or those with a training event."""
     metrics: tuple[str, ...] = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
     monitor: str = "ndcg@10"
     """The validation metric that chooses the epoch; the tests of significance are on it, too."""
@@ -165,11 +177,9 @@ class Table:
 
     def words(self, rule: Masking) -> str:
         """What a masking rule leaves out of a ranking of this table; without a valid part there is none to keep."""
-        return (
-            "items of train left out of the ranking"
-            if (rule, self.selection) == ("train", "loss")
-            else MASKING_WORDS[rule]
-        )
+        bare = (rule, self.selection) == ("train", "loss")
+        masked = "items of train left out of the ranking" if bare else MASKING_WORDS[rule]
+        return masked if self.candidates == "all" else f"{masked}, {CANDIDATE_WORDS[self.candidates]}"
 
     def values(self) -> Iterator[tuple[str, str, float, Published]]:
         """(row, metric, published value, where it is from)."""
@@ -241,6 +251,7 @@ class Board:
                 "monitor": "loss" if table.selection == "loss" else table.monitor,
                 "report": list(table.metrics),
                 "mask_history": table.masking[0] != "none",
+                "candidates": table.candidates,
             },
         }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from benchmarks.summary import Summary, Value
-from benchmarks.table import MASKING_WORDS, Published, Table
+from benchmarks.table import CANDIDATE_WORDS, MASKING_WORDS, Published, Table
 
 Key = TypeVar("Key", bound=Hashable)
 Status = Literal["reproduced", "above", "below", "not comparable", "not run"]
@@ -78,6 +78,8 @@ def obstacle(table: Table, row: str, metric: str, block: Published) -> str:  # n
         return "the source does not say what was masked"
     if block.masking not in table.masking:
         return f"other masking: {MASKING_WORDS[block.masking]}"
+    if block.candidates != table.candidates:
+        return f"other candidates: {CANDIDATE_WORDS[block.candidates]}"
     if metric not in table.metrics:
         return f"{metric} is not measured here"
     return other_epoch(table, block)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from graphcl.errors import InputError
 from graphcl.ranges import Seed, Whole
@@ -186,7 +187,6 @@ class Experiment:
         masked = self.evaluation.mask_history if mask_history is None else mask_history
         seen = split.train if part == "valid" else split.train + split.valid
         truth = split.valid if part == "valid" else split.test
-        trained = self.evaluation.candidates == "trained"
         return rank(
             model.index(),
             seen,
@@ -194,8 +194,13 @@ class Experiment:
             max(parse(name)[1] for name in names),
             mask_history=masked,
             repeats=self.evaluation.repeats,
-            candidates=split.train.item_counts.nonzero().flatten() if trained else None,
+            candidates=self.candidates(split),
         )
+
+    def candidates(self, split: Split) -> Tensor | None:
+        """[C] the items that may be shown; None for all."""
+        trained = self.evaluation.candidates == "trained"
+        return split.train.item_counts.nonzero().flatten() if trained else None
 
     def measure(
         self,

@@ -80,6 +80,7 @@ def test_comparisons_are_paired_over_users_and_corrected(filled):
         ({"digest": "eeee"}, "not comparable", "made on the split eeee"),
         ({"masking": None}, "not comparable", "does not say what was masked"),
         ({"masking": "none"}, "not comparable", "other masking: no item left out"),
+        ({"candidates": "sampled"}, "not comparable", "other candidates: ranked among a few"),
         ({"selection": None}, "not comparable", "does not say how the epoch was chosen"),
         ({"selection": "test"}, "not comparable", "epoch chosen on test"),
         ({"selection": "last"}, "not comparable", "other epoch: the last"),
@@ -93,6 +94,14 @@ def test_verdicts(define, filled, changes, status, reason):
     assert (verdict.status, reason in verdict.reason) == (status, True), verdict
     # our number may only stand beside one that was made in the same way
     assert (verdict.ours is None) == (status == "not comparable")
+
+
+def test_a_table_may_rank_only_what_was_trained(define):
+    board = define(candidates="trained", digest="aaaa", published=[source()])
+    assert board.experiment("mf", 0).evaluation.candidates == "trained"
+    assert board.table.words("history").endswith("left out, too")
+    (verdict,) = verify(Summary.of(board))
+    assert verdict.reason == "other candidates: all items ranked"
 
 
 def test_a_row_that_is_made_another_way_stands_beside_no_published_value(define, filled):
