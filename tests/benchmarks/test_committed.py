@@ -5,7 +5,8 @@ import pytest
 from benchmarks.home import Home
 from benchmarks.metapath_report import load as load_metapath
 from benchmarks.metapath_report import overview
-from benchmarks.report_document import markdown_grid
+from benchmarks.report_document import Grid, markdown_grid
+from benchmarks.report_protocol import protocol
 from benchmarks.report_sections import Sections
 from benchmarks.summary import Summary
 from benchmarks.table import Board
@@ -20,6 +21,10 @@ def test_records_fit_their_table_and_its_page(name: str) -> None:
     shown = (HOME.root / "results" / f"{name}.md").read_text()
     for rule in board.table.masking:
         assert markdown_grid(sections.leaderboard(rule)) in shown
+    for section in (sections.published(), sections.costs(), sections.configurations(), protocol(sections.summary)):
+        for part in section.parts:
+            if isinstance(part, Grid):
+                assert markdown_grid(part) in shown, section.title
 
 
 def test_records_of_graphs_fit_their_page() -> None:

@@ -268,7 +268,7 @@ def test_the_guard_refuses_what_cannot_be_learnt_or_measured():
     empty = ([], [], [])
     with pytest.raises(InputError, match=r"the training part has one user \('a'\)"):
         audit(split_of(([0, 0], [0, 1], [1, 2]), empty, ([1], [1], [3])))
-    with pytest.raises(InputError, match=r"the training part has 1 item \('w'\)"):
+    with pytest.raises(InputError, match=r"the training part has one item \('w'\)"):
         audit(split_of(([0, 1], [0, 0], [1, 2]), empty, ([1], [1], [3])))
     with pytest.raises(InputError, match="the test part is empty"):
         audit(split_of(TRAIN, empty, empty))
