@@ -211,7 +211,8 @@ def run_seed(row: Row, data_root: Path, seed: int, device: str = "auto", folder:
         "peak_memory_mib": round(memory),
         "rules": {rule: {"epoch": epoch, **rounded(judged[epoch])} for rule, (_, epoch, _) in watch.kept.items()},
         "curve": [rounded(point) for point in watch.curve],
-        "environment": {key: value for key, value in environment({}).items() if key not in ("command", "data")},
+        "environment": {key: value for key, value in environment({}).items() if key not in ("command", "data")}
+        | {"device": device_of(device).type},
         "data": digest,
     }
 

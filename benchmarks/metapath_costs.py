@@ -37,14 +37,17 @@ def cost(made: Made) -> Grid:
             lines.append((row.settings.title, machine, str(len(here)), *numbers))
     seconds = ("preparation, CPU s", "epochs", "CPU s per epoch", "training, CPU s")
     caption = (
-        "One thread; the looks at validation nodes are counted in, the final judging is not. Beside a GPU the CPU "
-        "seconds are those of launching its work. Records that name no machine are of CPUs."
+        "One thread; the looks at validation nodes are counted in, the final judging is not. A GPU is named where the "
+        "machine has one; where it was used, the CPU seconds are those of launching its work. Older records do not say "
+        "whether it was, and the oldest, which name no machine, are of CPUs."
     )
     return Grid(("", "on", "seeds", *seconds, "peak memory, MiB"), tuple(lines), caption, text=frozenset({0, 1}))
 
 
 def machine_of(record: Record) -> str:
-    """The GPU that a training ran on, or "CPU"."""
+    """The GPU of the machine that a training ran on, or "CPU" where it has none or was told not to use it."""
+    if record.environment.get("device") == "cpu":
+        return "CPU"
     return record.environment.get("machine", {}).get("gpu") or "CPU"
 
 
