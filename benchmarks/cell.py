@@ -24,6 +24,7 @@ from recsys.evaluation.ranking import Ranking, rank
 from recsys.evaluation.slices import slices
 from recsys.run import Run, train
 
+NOTHING = Spent(wall_seconds=0, cpu_seconds=0, peak_memory_mib=0, sessions=0)
 DETAILS = ("losses", "metrics", "gradient_norm")
 
 
@@ -96,15 +97,14 @@ class Meter:
     def __init__(self, path: Path) -> None:
         self.path = path
         past = json.loads(path.read_text()) if path.exists() else {}
-        zero = Spent(wall_seconds=0, cpu_seconds=0, peak_memory_mib=0, sessions=0)
-        self.past = replace(zero, **past)
+        self.past = replace(NOTHING, **past)
         self.commits = tuple(dict.fromkeys([*self.past.commits, str(files.commit())]))
         self.started = time.perf_counter(), time.process_time(), energy()
 
     def begin(self, folder: Path) -> None:
         """A training begins, or goes on: what was spent on one whose folder is gone is not of this one."""
         if not (folder / LAST).exists() and not (folder / files.RESULT).exists():
-            self.past = replace(self.past, wall_seconds=0, cpu_seconds=0, sessions=0)
+            self.past, self.commits = NOTHING, (str(files.commit()),)
 
     def tick(self, _: Mapping[str, Any]) -> None:
         """An epoch has ended."""

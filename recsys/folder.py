@@ -18,6 +18,7 @@ import yaml
 from graphcl.errors import InputError, refuse_unknown_word
 from graphcl.models import EMBEDDERS
 from graphcl.training.checkpoint import write_atomically
+from recsys.blocks import plain_tree
 from recsys.config import read
 
 CONFIG, DATA, METRICS, ENVIRONMENT = "config.yaml", "data.safetensors", "metrics.jsonl", "environment.json"
@@ -54,23 +55,18 @@ def find_same(tree: Mapping[str, Any], complete: Callable[[Any], Mapping[str, An
 
     complete: spells out a configuration; keys that came later than a run folder count with their defaults.
     """
-    wanted = plain(tree)
+    wanted = plain_tree(tree)
 
     def same(path: Path) -> bool:
         then = read_config(path)
         try:
-            return then == wanted or (isinstance(then, dict) and plain(complete(then)) == wanted)
+            return then == wanted or (isinstance(then, dict) and plain_tree(complete(then)) == wanted)
         except InputError:  # of another version, or of another kind of model
             return False
 
     configs = Path(tree["output"]).expanduser().glob(f"*/{CONFIG}")
     latest = sorted(configs, key=lambda path: path.stat().st_mtime, reverse=True)
     return next((path.parent for path in latest if same(path)), None)
-
-
-def plain(tree: Mapping[str, Any]) -> Any:
-    """A tree of keys as files hold it, without tuples."""
-    return json.loads(json.dumps(tree))
 
 
 def refuse_embedder(folder: Path) -> None:

@@ -19,7 +19,7 @@ from graphcl.training.state import BEST
 from recsys import folder as files
 from recsys.data.interactions import Split
 from recsys.data.ragged import Ragged
-from recsys.data.store import read_split, save_split
+from recsys.data.store import read_split, refuse_other_split, save_split
 from recsys.evaluation.lists import best_lists
 from recsys.evaluation.metrics import PER_USER, measure, parse, per_user
 from recsys.experiment import Experiment
@@ -233,7 +233,7 @@ def train(
     data = split or experiment.split()
     found = files.find_same(experiment.tree(), lambda then: Experiment.load(then).tree()) if resume else None
     if found is not None:
-        refuse_other_data(found, data)
+        refuse_other_split(found / files.DATA, data)
     elif resume:
         logger.warning("output %s: no run has this very configuration; a new one begins", experiment.settings.output)
     if found is not None and files.read_json(found / files.RESULT):
@@ -258,20 +258,6 @@ def train(
 
     outcome = experiment.fit(model, data, folder=folder, resume=resume, log=keep, progress=progress)
     return finish(Run(folder, experiment, data, model), asdict(outcome))
-
-
-def refuse_other_data(folder: Path, data: Split) -> None:
-    """Raise `InputError` where the data of a run is no longer what it was, down to the names of users and items."""
-    saved = read_split(folder / files.DATA)
-    if saved.digest != data.digest:
-        what = f"the split {saved.digest}, the data is now {data.digest}"
-    elif (saved.train.user_ids, saved.train.item_ids) != (data.train.user_ids, data.train.item_ids):
-        what = "data with other ids of users or items, though between the same numbers"
-    elif saved.train.attributes.tree() != data.train.attributes.tree():
-        what = "data with other attributes"
-    else:
-        return
-    raise InputError(f"{folder}: was trained on {what}; start a new run, without resuming")
 
 
 def furnish(folder: Path, experiment: Experiment, data: Split) -> None:

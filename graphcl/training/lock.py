@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from graphcl.errors import InputError
+from graphcl.training.checkpoint import sweep
 
 try:
     import fcntl
@@ -40,3 +41,18 @@ def locked(path: Path, what: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def alone(folder: Path | None) -> Iterator[None]:
+    """Keep other processes from training in `folder`, and remove what one left that was killed.
+
+    Raises:
+        InputError: another process trains there.
+    """
+    if folder is None:
+        yield
+        return
+    with locked(folder / ".lock", f"the training in {folder}"):
+        sweep(folder)
+        yield

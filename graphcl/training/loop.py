@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from graphcl.errors import InputError, suggest
 from graphcl.ranges import Count, Positive, Weight, Whole
 from graphcl.schedules import Constant, Schedule
-from graphcl.training import checkpoint
 from graphcl.training.learner import Learner
-from graphcl.training.lock import locked
+from graphcl.training.lock import alone
 from graphcl.training.state import TrainingState
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
@@ -278,17 +277,6 @@ def autocast(device: torch.device, precision: str) -> Any:
     """The context of a forward pass."""
     kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
     return torch.autocast(device.type, dtype=kinds[precision]) if precision in kinds else nullcontext()
-
-
-@contextmanager
-def alone(folder: Path | None) -> Iterator[None]:
-    """Keep other processes from training in `folder`, and remove what one left that was killed."""
-    if folder is None:
-        yield
-        return
-    with locked(folder / ".lock", f"the training in {folder}"):
-        checkpoint.sweep(folder)
-        yield
 
 
 @contextmanager

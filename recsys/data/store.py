@@ -64,3 +64,17 @@ def read_split(path: Path) -> Split:
     if split.digest != expected:
         raise InputError(f"{path}: its content hashes to {split.digest}, not to {expected}; restore it or train again")
     return split
+
+
+def refuse_other_split(path: Path, now: Split) -> None:
+    """Raise `InputError` where `path` holds another split than `now`, down to the names of users and items."""
+    then = read_split(path)
+    if then.digest != now.digest:
+        what = f"the split {then.digest}, the data is now {now.digest}"
+    elif (then.train.user_ids, then.train.item_ids) != (now.train.user_ids, now.train.item_ids):
+        what = "data with other ids of users or items, though between the same numbers"
+    elif then.train.attributes.tree() != now.train.attributes.tree():
+        what = "data with other attributes"
+    else:
+        return
+    raise InputError(f"{path.parent}: was trained on {what}; start a new run, without resuming")

@@ -254,12 +254,14 @@ def spoilt(name):
         "outcome": (lambda tree: tree.update(outcome={}), "which epoch was best"),
         "gpu": (lambda tree: tree["environment"]["machine"].pop("gpu"), "where it was made"),
         "machine": (lambda tree: tree["environment"].update(machine="a laptop"), "where it was made"),
+        "packages": (lambda tree: tree["environment"].update(packages="torch"), "where it was made"),
+        "epoch": (lambda tree: tree["outcome"].update(best_epoch="x"), "which epoch was best"),
         "curve": (lambda tree: tree["curve"][1].pop("epoch"), "epochs without a number"),
         "slices": (lambda tree: tree.update(slices={"history": {QUARTERS[0]: {"users": 1.0}}}), "lacks one of"),
     }[name]
 
 
-@pytest.mark.parametrize("name", ["nan", "users", "outcome", "gpu", "machine", "curve", "slices"])
+@pytest.mark.parametrize("name", ["nan", "users", "outcome", "gpu", "machine", "packages", "epoch", "curve", "slices"])
 def test_damaged_parts_of_a_record_are_named_and_silence_no_other_table(name, filled, home, command):
     spoil, sentence = spoilt(name)
     (home / "tables" / "also.yaml").write_text((home / "tables" / "tiny.yaml").read_text())

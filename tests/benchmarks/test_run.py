@@ -18,10 +18,11 @@ import yaml
 from benchmarks import record as records
 from benchmarks.__main__ import main
 from benchmarks.aside import set_aside
-from benchmarks.cell import run_cell
+from benchmarks.cell import Meter, run_cell
 from benchmarks.process import Processes, in_parallel
 from graphcl.errors import InputError
 from graphcl.training.lock import locked
+from graphcl.training.state import LAST
 
 ROOT = Path(__file__).parents[2]
 
@@ -466,3 +467,16 @@ def test_one_broken_table_does_not_silence_the_others(define, put, command, home
 def test_rows_that_are_commas_alone_are_refused(board, command):
     status, _, errors = command("run", "tiny", "--rows", ",")
     assert status == 1 and "',' names no row" in errors
+
+
+def test_what_an_abandoned_training_cost_is_not_of_the_next(tmp_path):
+    """As long as the folder has no checkpoint the training is a new one; afterwards it goes on."""
+    costs = tmp_path / "spent.json"
+    spent = {"wall_seconds": 9.0, "cpu_seconds": 8.0, "peak_memory_mib": 1e6, "sessions": 3, "commits": ["old"]}
+    for name, sessions in (("new", 1), (LAST, 4)):
+        costs.write_text(json.dumps(spent))
+        (tmp_path / name).touch()
+        meter = Meter(costs)
+        meter.begin(tmp_path)
+        found = meter.save()
+        assert found.sessions == sessions and ("old" in found.commits) == (found.cpu_seconds >= 8) == (sessions == 4)

@@ -75,6 +75,8 @@ def test_names_of_keys_are_whole_on_a_narrow_terminal(command, monkeypatch):
         (["model.kind=lightgnc"], ["model.kind: 'lightgnc' is unknown; did you mean 'lightgcn'?"]),
         (["dataset=ml-10k"], ["ml-100k"]),
         (["report=[recall@50]"], ["50", "40"]),
+        (["report=recall@5"], ["evaluation.report: must be a list; write [recall@5]"]),
+        (["dataset.reader.encoding=rot13"], ["encoding: 'rot13' is unknown"]),
         (["monitor=ngcd@10"], ["ndcg@10"]),
         (["device=tpu"], ["device"]),
         (["dataset.reader.user=whom"], ["whom"]),

@@ -27,3 +27,16 @@ def test_other_users_are_refused():
         compare(np.zeros(4), {"x": np.zeros(3)})
     with pytest.raises(InputError, match="at least two users"):
         compare(np.zeros(1), {})
+
+
+def test_one_difference_for_all_users_has_no_effect_size():
+    reference = np.linspace(0, 1, 50)
+    found = compare(reference, {"raised": reference + 0.1})["raised"]
+    assert found.effect == 0 and found.difference == pytest.approx(0.1)
+
+
+def test_all_models_are_resampled_with_the_same_users():
+    random = np.random.default_rng(0)
+    reference, values, other = random.random((3, 80))
+    found = compare(reference, {"one": values, "between": other, "again": values})
+    assert (found["one"].low, found["one"].high) == (found["again"].low, found["again"].high)
