@@ -41,7 +41,7 @@ class Run:
 
     @classmethod
     def open(cls, folder: str | Path) -> "Run":
-        """The run in `folder`, with its best weights.
+        """The run in `folder`, with its best weights; those so far, and a warning, if its training has not ended.
 
         Raises:
             InputError: the folder, the configuration or the checkpoint is missing, damaged, or of another model, or
@@ -57,6 +57,8 @@ class Run:
         split = read_split(folder / files.DATA)
         model = experiment.build(split.train)
         checkpoint.load_weights(model, checkpoint.load(folder / BEST)[0], folder / BEST)
+        if not (folder / files.RESULT).exists():
+            logger.warning("%s: the training has not ended, these are its best weights so far; see --resume", folder)
         return cls(folder, experiment, split, model.eval())
 
     @cached_property

@@ -387,6 +387,16 @@ def test_a_key_that_came_later_does_not_part_a_training_from_its_folder(tmp_path
     assert recsys.train(config, split=checkerboard(), resume=True).folder == run.folder
 
 
+def test_a_run_that_has_not_ended_is_said(tmp_path, caplog):
+    config = {**GENERAL, "training": {**GENERAL["training"], "epochs": 1}, "output": str(tmp_path)}
+    run = recsys.train(config, split=checkerboard())
+    recsys.Run.open(run.folder)
+    assert not caplog.text
+    (run.folder / files.RESULT).unlink()
+    assert recsys.Run.open(run.folder).evaluate() == run.evaluate()
+    assert "the training has not ended" in caplog.text
+
+
 def test_resuming_nothing_is_said(tmp_path, caplog):
     config = {**GENERAL, "training": {**GENERAL["training"], "epochs": 1}, "output": str(tmp_path)}
     recsys.train(config, split=checkerboard(), resume=True)
