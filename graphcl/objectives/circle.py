@@ -11,6 +11,7 @@ from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import blocks
 from graphcl.objectives.pairwise import pair_sum, softplus
 from graphcl.objectives.tables import tables
+from graphcl.ops import exp_
 
 _SAFE_EXPONENT = 40
 """e^40 times any number of candidates is far from the end of float32, and e^-40 keeps all its digits."""
@@ -75,11 +76,11 @@ class _Side:
 
         def value(s: Tensor, rows: slice, cols: slice) -> Tensor:
             exponent, _ = self.exponent(s)
-            return self.keep(exponent.sub_(shift[rows, None]).exp_(), 0.0, rows, cols)
+            return self.keep(exp_(exponent.sub_(shift[rows, None])), 0.0, rows, cols)
 
         def slope(s: Tensor, rows: slice, cols: slice) -> Tensor:
             exponent, pace = self.exponent(s)
-            mass = self.keep(exponent.sub_(shift[rows, None]).exp_(), 0.0, rows, cols)
+            mass = self.keep(exp_(exponent.sub_(shift[rows, None])), 0.0, rows, cols)
             return mass.mul_(pace.neg_() if self.positive else pace)
 
         window = self.groups.window if self.positive else None

@@ -14,7 +14,7 @@ from torch import Tensor
 from graphcl.errors import InputError
 from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import blocks
-from graphcl.ops import full_precision, refuse_second_derivative, through_unit_rows, unit_rows
+from graphcl.ops import exp_, full_precision, refuse_second_derivative, through_unit_rows, unit_rows
 
 _ROWS_CPU = 64
 """Rows of a block on the CPU: with 10,000 candidates 2.5 MB, which stays in cache."""
@@ -63,7 +63,7 @@ class _PairedNCE(torch.autograd.Function):
             else:  # the positive too must not overflow, although rounding may put it above the highest logit
                 highest = torch.maximum(mass.amax(1), positive[rows])
                 mass.sub_(highest.unsqueeze(1))
-            log_total = mass.exp_().sum(1).log_()
+            log_total = exp_(mass).sum(1).log_()
             if epsilon:  # as a logarithm: where all logits are far below 0, e^-highest would overflow
                 log_total = torch.logaddexp(log_total, log(epsilon) - highest)
             log_r = positive[rows] - highest - log_total

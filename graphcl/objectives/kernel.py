@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import InputError
-from graphcl.ops import full_precision, refuse_second_derivative
+from graphcl.ops import exp_, full_precision, refuse_second_derivative
 
 Tile = tuple[int, int]
 """Rows and columns computed at a time."""
@@ -155,7 +155,7 @@ class _RowLse(torch.autograd.Function):
                 logits = add_terms(logits, rows, cols, terms, learned)
                 raised = torch.maximum(highest, logits.amax(1))
                 shift = raised.masked_fill(torch.isneginf(raised), 0.0)  # -inf minus -inf would be NaN
-                total.mul_((highest - shift).exp_()).add_(logits.sub_(shift[:, None]).exp_().sum(1))
+                total.mul_((highest - shift).exp_()).add_(exp_(logits.sub_(shift[:, None])).sum(1))
                 highest = raised
             lse[rows] = highest + total.log()
         ctx.save_for_backward(x, y, bias, lse, *learned)
@@ -183,7 +183,7 @@ class _RowLse(torch.autograd.Function):
                 logits = _logits(x[rows], y[cols], None if bias is None else bias[cols], buffer)
                 with torch.set_grad_enabled(bool(wanted_leaves)):
                     weighed = add_terms(logits, rows, cols, ctx.terms, leaves)
-                share = weighed.detach().sub_(shift[rows, None]).exp_()  # p_ij, which sums to 1 over j
+                share = exp_(weighed.detach().sub_(shift[rows, None]))  # p_ij, which sums to 1 over j
                 if grad_x is not None:
                     grad_x[rows].addmm_(share, y[cols])
                 if grad_y is not None:
@@ -220,7 +220,7 @@ class _KeptLse(torch.autograd.Function):
         shift = highest.masked_fill(torch.isneginf(highest), 0.0)
         total = torch.zeros_like(highest)
         for tile in kept:
-            total += tile.sub_(shift[:, None]).exp_().sum(1)
+            total += exp_(tile.sub_(shift[:, None])).sum(1)
         ctx.save_for_backward(x, y, total, *kept)
         ctx.width = width
         return highest + total.log()

@@ -4,6 +4,7 @@ Rows receive, columns send: entry (i, j) carries row j of the input to row i of 
 """
 
 from graphcl.ops.adjacency import normalize, symmetric_adjacency
+from graphcl.ops.exponential import exp_
 from graphcl.ops.gradients import refuse_second_derivative, through_unit_rows, unit_rows
 from graphcl.ops.layout import degree, rows_of, sorted_csr
 from graphcl.ops.matrix import SparseMatrix
@@ -15,6 +16,7 @@ __all__ = [
     "SparseMatrix",
     "degree",
     "edge_dot",
+    "exp_",
     "full_precision",
     "has_scatter",
     "normalize",
