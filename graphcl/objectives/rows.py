@@ -10,7 +10,7 @@ from torch import Tensor
 from graphcl.errors import InputError
 from graphcl.objectives.kernel import PairTerm, Tile, row_lse
 from graphcl.objectives.positives import Positives
-from graphcl.objectives.weights import Only, without
+from graphcl.objectives.weights import Exclude, Only, without
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -65,13 +65,26 @@ class MeanPositive:
         x = self.x if scale == 1.0 else self.x * scale
         if not self.negatives_within:
             return self._with_queue(x.new_full((len(x),), -torch.inf), x)
-        terms = (*self.terms, without(self.positives))
-        return self._with_queue(self._lse(x, self.y, terms, self.col_bias), x)
+        return self._with_queue(self._lse(x, self.y, self._negative_terms, self.col_bias), x)
 
+    @torch.no_grad()
     def log_count(self) -> Tensor:
         """The log of the sum over negatives of w, [N]."""
-        with torch.no_grad():
+        terms = self._negative_terms
+        excluded = [term.column for term in terms if isinstance(term, Exclude)]
+        weighed = len(excluded) < len(terms) or self.col_bias is not None or self.queue_terms
+        if weighed or not self.negatives_within:
             return self.negatives(scale=0.0)
+        # Each term leaves out one candidate at most: what is left is counted without a pass over the pairs.
+        ordered = torch.stack(excluded).sort(0).values
+        left_out = ordered >= 0
+        left_out[1:] &= ordered[1:] != ordered[:-1]
+        count = len(self.y) + (0 if self.queue is None else len(self.queue)) - left_out.sum(0)
+        return count.to(self.x.dtype).log()[self.anchor]
+
+    @property
+    def _negative_terms(self) -> tuple[PairTerm, ...]:
+        return *self.terms, without(self.positives)
 
     def refuse_incomplete(self, complete: Tensor) -> None:
         """Raise `InputError` where an anchor has no positive, or a row that is not `complete`: an empty denominator."""
