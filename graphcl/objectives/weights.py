@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphcl.errors import InputError
@@ -172,24 +171,6 @@ class LearnedWeight:
         x, y, *parameters = tensors
         named = dict(zip(self.names, parameters, strict=True))
         return logits + torch.func.functional_call(self.net, named, (x[rows], y[cols]))
-
-
-class PairMLP(nn.Module):
-    """log sigmoid(w2 . activation(W1 (x_i + y_j) + b1) + b2), the weight net of AdaMEOW.
-
-    W1 is applied to rows, not to pairs: W1 (x + y) = W1 x + W1 y.
-    """
-
-    def __init__(self, embedding_size: int, hidden_size: int, activation: Callable[[Tensor], Tensor] = torch.tanh):
-        super().__init__()
-        self.hidden = nn.Linear(embedding_size, hidden_size)
-        self.out = nn.Linear(hidden_size, 1)
-        self.activation = activation
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """`x` [r, d], `y` [c, d] to log weights [r, c], all below 0."""
-        hidden = self.hidden(x)[:, None] + F.linear(y, self.hidden.weight)
-        return F.logsigmoid(self.out(self.activation(hidden))[..., 0])
 
 
 @dataclass(frozen=True, eq=False)
