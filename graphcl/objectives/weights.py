@@ -72,6 +72,14 @@ class DistinctGroups(_Constant):
     positives: Positives | None = None
 
     def __call__(self, logits: Tensor, rows: slice, cols: slice, *_: Tensor) -> Tensor:
+        if not logits.is_cuda and (self.positives is None or isinstance(self.positives, Index)):
+            pairs = _EqualPairs(self.anchor[rows], self.candidate[cols])
+            if pairs.total * RARE <= logits.numel():
+                i, j = pairs.index()
+                if self.positives is not None:
+                    negative = self.positives.index[rows][i] != j + cols.start
+                    i, j = i[negative], j[negative]
+                return logits.index_put_((i, j), logits.new_tensor(-torch.inf))
         same = self.anchor[rows, None] == self.candidate[cols]
         if self.positives is not None:
             same &= ~self.positives.tile(rows, cols)
@@ -110,7 +118,7 @@ class ClusterWeight(_Constant):
 
 
 RARE = 16
-"""Pairs are weighed one by one where fewer than one in so many shares a cluster."""
+"""Pairs are found and changed one by one where fewer than one in so many shares a cluster or group."""
 
 
 class _EqualPairs:
