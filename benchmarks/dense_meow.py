@@ -6,7 +6,7 @@ from torch import Tensor
 
 from graphcl.models.features import Features
 from graphcl.models.meow import MEOW
-from graphcl.models.pair_weights import PairWeights
+from graphcl.objectives import PairMLP
 
 
 class DenseMEOW:
@@ -102,7 +102,7 @@ def density(likeness: Tensor, cluster: Tensor, n_clusters: int, temperature: flo
     return temperature * phi / phi.mean()
 
 
-def pair_loss(net: PairWeights, v: Tensor, u: Tensor) -> Tensor:
+def pair_loss(net: PairMLP, v: Tensor, u: Tensor) -> Tensor:
     """AdaMEOW's loss from the [N, N, d] sums of all pairs."""
     both = v[:, None, :] + u[None, :, :]
     weight = net.out(torch.tanh(net.hidden(both)))[..., 0].sigmoid()

@@ -22,8 +22,7 @@ from graphcl.evaluation.probe import Probe, linear_probe
 from graphcl.models import MEOW, AdaMEOW
 from graphcl.models.base import NodeBatch
 from graphcl.models.metapath import MetaPathEmbedder
-from graphcl.models.pair_weights import PairWeights
-from graphcl.objectives import AdaptiveInfoNCE, dot
+from graphcl.objectives import AdaptiveInfoNCE, PairMLP, dot
 from recsys.config import build, read
 
 CONFIGS = Path(__file__).parent / "configs" / "metapath"
@@ -149,7 +148,7 @@ def pair_loss(count: int) -> tuple[AdaptiveInfoNCE, Tensor, Tensor]:
     """The objective and random unit rows."""
     torch.manual_seed(0)
     v, u = (F.normalize(torch.randn(count, 64), dim=1).requires_grad_() for _ in "vu")
-    return AdaptiveInfoNCE(PairWeights(64, 16), 1.0, similarity=dot), v, u
+    return AdaptiveInfoNCE(PairMLP(64, 16), 1.0, similarity=dot), v, u
 
 
 def adameow_ours(root: Path) -> dict[str, float]:

@@ -15,8 +15,7 @@ from torch_geometric.data import HeteroData
 from graphcl.encoders.heads import UnitHead
 from graphcl.models.base import NodeBatch
 from graphcl.models.metapath import MetaPathEmbedder
-from graphcl.models.pair_weights import PairWeights
-from graphcl.objectives import AdaptiveInfoNCE, LearnedWeight, dot, row_lse
+from graphcl.objectives import AdaptiveInfoNCE, LearnedWeight, PairMLP, dot, row_lse
 from graphcl.ranges import Count, Whole
 
 
@@ -46,7 +45,7 @@ class AdaMEOW(MetaPathEmbedder):
         super().__init__(data, config)
         size = config.projection_size or config.embedding_size
         self.project = UnitHead(config.embedding_size, size)
-        self.info = AdaptiveInfoNCE(PairWeights(size, config.weight_hidden_size), config.temperature, similarity=dot)
+        self.info = AdaptiveInfoNCE(PairMLP(size, config.weight_hidden_size), config.temperature, similarity=dot)
 
     def forward(self, batch: NodeBatch, phase: str) -> dict[str, Tensor]:
         """`info`: fine against coarse."""

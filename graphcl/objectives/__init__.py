@@ -46,6 +46,7 @@ from graphcl.objectives.named import (
 )
 from graphcl.objectives.noncontrastive import alignment, barlow_twins, joint_entropy, uniformity, vicreg
 from graphcl.objectives.ordering import group_ordering
+from graphcl.objectives.pair_mlp import PairMLP
 from graphcl.objectives.pairing import (
     Pairing,
     Pairs,
@@ -66,7 +67,6 @@ from graphcl.objectives.weights import (
     LearnedWeight,
     PairFunction,
     PairMatrix,
-    PairMLP,
 )
 from graphcl.objectives.whitening import group_whitening
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphcl.errors import InputError
@@ -73,6 +72,14 @@ class DistinctGroups(_Constant):
     positives: Positives | None = None
 
     def __call__(self, logits: Tensor, rows: slice, cols: slice, *_: Tensor) -> Tensor:
+        if not logits.is_cuda and (self.positives is None or isinstance(self.positives, Index)):
+            pairs = _EqualPairs(self.anchor[rows], self.candidate[cols])
+            if pairs.total * RARE <= logits.numel():
+                i, j = pairs.index()
+                if self.positives is not None:
+                    negative = self.positives.index[rows][i] != j + cols.start
+                    i, j = i[negative], j[negative]
+                return logits.index_put_((i, j), logits.new_tensor(-torch.inf))
         same = self.anchor[rows, None] == self.candidate[cols]
         if self.positives is not None:
             same &= ~self.positives.tile(rows, cols)
@@ -111,7 +118,7 @@ class ClusterWeight(_Constant):
 
 
 RARE = 16
-"""Pairs are weighed one by one where fewer than one in so many shares a cluster."""
+"""Pairs are found and changed one by one where fewer than one in so many shares a cluster or group."""
 
 
 class _EqualPairs:
@@ -172,24 +179,6 @@ class LearnedWeight:
         x, y, *parameters = tensors
         named = dict(zip(self.names, parameters, strict=True))
         return logits + torch.func.functional_call(self.net, named, (x[rows], y[cols]))
-
-
-class PairMLP(nn.Module):
-    """log sigmoid(w2 . activation(W1 (x_i + y_j) + b1) + b2), the weight net of AdaMEOW.
-
-    W1 is applied to rows, not to pairs: W1 (x + y) = W1 x + W1 y.
-    """
-
-    def __init__(self, embedding_size: int, hidden_size: int, activation: Callable[[Tensor], Tensor] = torch.tanh):
-        super().__init__()
-        self.hidden = nn.Linear(embedding_size, hidden_size)
-        self.out = nn.Linear(hidden_size, 1)
-        self.activation = activation
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """`x` [r, d], `y` [c, d] to log weights [r, c], all below 0."""
-        hidden = self.hidden(x)[:, None] + F.linear(y, self.hidden.weight)
-        return F.logsigmoid(self.out(self.activation(hidden))[..., 0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ from graphcl.errors import InputError
 from graphcl.models import EMBEDDERS, MEOW, AdaMEOW
 from graphcl.models.base import NodeBatch, NodeSampler
 from graphcl.models.blocks import take_rows
-from graphcl.models.pair_weights import MOST_NODES, PairWeights, interpolated, interval, nodes_needed
 from graphcl.objectives import PairMLP
+from graphcl.objectives.pair_mlp import MOST_NODES, interpolated, interval, nodes_needed
 from graphcl.ops import SparseMatrix, spmm
 from graphcl.training.loop import Training, fit
 
@@ -220,7 +220,7 @@ def test_weight_spread_is_that_of_the_weights() -> None:
 def test_pair_weights_equal_the_plain_network_and_its_gradients(size: float) -> None:
     # Small rows are interpolated, large ones go unit by unit.
     torch.manual_seed(0)
-    fast, plain = PairWeights(6, 5).double(), PairMLP(6, 5).double()
+    fast, plain = PairMLP(6, 5).double(), PairMLP(6, 5, activation=lambda hidden: hidden.tanh()).double()
     plain.load_state_dict(fast.state_dict())
     x, y = (size * torch.randn(rows, 6, dtype=torch.double) for rows in (7, 9))
     x, y = x.requires_grad_(), y.requires_grad_()
@@ -247,7 +247,7 @@ def test_as_many_nodes_as_needed_interpolate_to_rounding(dtype: torch.dtype) -> 
 
 
 def test_pair_weights_saturate_without_infinity() -> None:
-    net = PairWeights(2, 3)
+    net = PairMLP(2, 3)
     x = torch.full((4, 2), 1e4, requires_grad=True)
     log_weight = net(x, -2 * x.detach())
     log_weight.sum().backward()
@@ -256,7 +256,7 @@ def test_pair_weights_saturate_without_infinity() -> None:
 
 def test_pair_weights_of_rows_far_from_the_origin() -> None:
     torch.manual_seed(0)
-    net = PairWeights(2, 3)
+    net = PairMLP(2, 3)
     x, y = torch.randn(4, 2), 9 * torch.randn(5, 2)
     torch.testing.assert_close(net(x + 200, y - 200), net(x, y), atol=1e-4, rtol=1e-4)
 

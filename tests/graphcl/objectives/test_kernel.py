@@ -6,8 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphcl.errors import InputError
-from graphcl.objectives import Exclude, LearnedWeight, PairFunction, PairMatrix, PairMLP, row_lse
+from graphcl.objectives import (
+    DistinctGroups,
+    Edges,
+    Exclude,
+    Index,
+    LearnedWeight,
+    PairFunction,
+    PairMatrix,
+    PairMLP,
+    row_lse,
+)
 from graphcl.objectives.kernel import row_argmax
+from graphcl.objectives.weights import Transposed
 
 SIZES = st.integers(1, 17)
 
@@ -112,3 +123,24 @@ def test_shapes_that_disagree_are_named():
 def test_argmax_over_tiles(n, m, tile, seed):
     x, y = rows(n, seed=seed), rows(m, seed=seed + 1)
     assert torch.equal(row_argmax(x, y, tile=tile), (x @ y.T).argmax(1))
+
+
+@pytest.mark.parametrize("groups", [2, 500])
+@pytest.mark.parametrize("of", ["index", "edges", "nobody"])
+def test_groups_leave_out_the_same_pairs_whether_many_or_few(groups, of):
+    """Few pairs of one group are found by sorting, many by comparing all."""
+    generator = torch.Generator().manual_seed(0)
+    anchor, candidate = torch.randint(groups, (60,), generator=generator), torch.arange(90) % groups
+    candidate[:60] = anchor
+    own = torch.arange(60)
+    chosen = {"index": Index(own, 90), "edges": Edges(torch.stack([own, own]), 60, 90), "nobody": None}[of]
+    left_out = anchor[:, None] == candidate
+    if chosen is not None:
+        left_out[own, own] = False
+    logits = torch.randn(60, 90, generator=generator)
+    expected = logits.masked_fill(left_out, -torch.inf)
+    term = DistinctGroups(anchor, candidate, chosen)
+    rows, cols = slice(10, 50), slice(20, 90)
+    assert torch.equal(term(logits[rows, cols].clone(), rows, cols), expected[rows, cols])
+    turned = Transposed(term)(logits[rows, cols].T.clone(), cols, rows)
+    assert torch.equal(turned, expected[rows, cols].T)

@@ -1,6 +1,7 @@
-"""The network that weighs pairs in AdaMEOW, without a tensor of pairs times hidden units."""
+"""A network that weighs pairs (AdaMEOW), with tanh without a tensor of pairs times hidden units."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,10 +13,12 @@ MOST_NODES = 16
 """Interpolation is cheaper than exponentials up to so many nodes per hidden unit."""
 
 
-class PairWeights(nn.Module):
-    """log w_ij = log sigmoid(w2 . tanh(W1 (x_i + y_j) + b1) + b2).
+class PairMLP(nn.Module):
+    """log w_ij = log sigmoid(w2 . activation(W1 (x_i + y_j) + b1) + b2), the weight net of AdaMEOW.
 
-    W1 (x + y) = W1 x + W1 y, so a pair needs sum_k w_k tanh(p_ik + q_jk) of two rows. Two ways, equal to rounding:
+    W1 (x + y) = W1 x + W1 y: W1 is applied to rows, not to pairs. Other activations than tanh take a tensor
+    [r, c, hidden_size]. With tanh, which can be differentiated once, a pair needs sum_k w_k tanh(p_ik + q_jk) of two
+    rows, in one of two ways, equal to rounding:
 
     - Where the q of each unit lie close together, as those of unit rows do, tanh(p + q) is interpolated in q at
       Chebyshev nodes: one matrix product for all pairs and units (`interpolated`).
@@ -24,14 +27,19 @@ class PairWeights(nn.Module):
       in float32): only a unit whose rows lie more than twice as far apart says a pair weighs other than it should.
     """
 
-    def __init__(self, embedding_size: int, hidden_size: int) -> None:
+    def __init__(
+        self, embedding_size: int, hidden_size: int, activation: Callable[[Tensor], Tensor] = torch.tanh
+    ) -> None:
         super().__init__()
         self.hidden = nn.Linear(embedding_size, hidden_size)
         self.out = nn.Linear(hidden_size, 1)
+        self.activation = activation
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """`x` [r, d], `y` [c, d] to log weights [r, c], all below 0."""
         p, q, weight = self.hidden(x), F.linear(y, self.hidden.weight), self.out.weight[0]
+        if self.activation is not torch.tanh:
+            return F.logsigmoid(self.out(self.activation(p[:, None] + q))[..., 0])
         centre, reach = interval(q.detach())
         nodes = nodes_needed(float(reach.max()), q.dtype)
         if nodes <= MOST_NODES:
