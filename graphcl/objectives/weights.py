@@ -72,6 +72,7 @@ class DistinctGroups(_Constant):
     positives: Positives | None = None
 
     def __call__(self, logits: Tensor, rows: slice, cols: slice, *_: Tensor) -> Tensor:
+        # Not on a GPU: the number of equal pairs would have to be waited for.
         if not logits.is_cuda and (self.positives is None or isinstance(self.positives, Index)):
             pairs = _EqualPairs(self.anchor[rows], self.candidate[cols])
             if pairs.total * RARE <= logits.numel():

@@ -1,4 +1,4 @@
-"""The exponential, which contrasts spend most of their time on that is not a matrix product."""
+"""The exponential of every pair of a contrast, without the slow paths of a vendor's library."""
 
 from math import e, log2
 
