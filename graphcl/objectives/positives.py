@@ -79,7 +79,7 @@ class Index(Positives):
 
     def refuse_misfit(self, num_anchors: int, num_candidates: int) -> None:
         super().refuse_misfit(num_anchors, num_candidates)
-        _refuse_outside("candidate", self.index, -1, num_candidates)
+        refuse_outside("candidate", self.index, -1, num_candidates)
 
     def target(self, y: Tensor) -> Tensor:
         return y[self.index.clamp(min=0)] * self.present()[:, None]
@@ -170,8 +170,8 @@ class Edges(Positives):
     @cached_property
     def _by_anchor(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Anchors, candidates and weights in the order of anchors, and where each anchor begins."""
-        _refuse_outside("anchor", self.edge_index[0], 0, self.num_anchors)
-        _refuse_outside("candidate", self.edge_index[1], 0, self.num_candidates)
+        refuse_outside("anchor", self.edge_index[0], 0, self.num_anchors)
+        refuse_outside("candidate", self.edge_index[1], 0, self.num_candidates)
         order = torch.argsort(self.edge_index[0], stable=True)
         row, col = self.edge_index[:, order]
         weight = torch.ones(len(row), device=row.device) if self.weight is None else self.weight.detach()[order]
@@ -279,7 +279,8 @@ class _Product(torch.autograd.Function):
         return _Product.apply(cotangents[0], ctx.backward_map, ctx.forward_map), None, None
 
 
-def _refuse_outside(what: str, numbers: Tensor, least: int, end: int) -> None:
+def refuse_outside(what: str, numbers: Tensor, least: int, end: int) -> None:
+    """Raise `InputError` where positives name something by a number that is not in `range(least, end)`."""
     wrong = numbers[(numbers < least) | (numbers >= end)]
     if len(wrong):
         raise InputError(f"positives: {what} {int(wrong[0])} is named, but they are numbered {least}..{end - 1}.")

@@ -15,7 +15,7 @@ from torch import Tensor
 from graphcl.cluster import kmeans
 from graphcl.encoders.light import layers, mean
 from graphcl.errors import InputError
-from graphcl.objectives import InfoNCE
+from graphcl.objectives.fused import paired_nce
 from graphcl.ranges import Count, Positive, Weight, Whole
 from graphcl.training.learner import Sampler
 from recsys.data.interactions import Interactions
@@ -64,7 +64,6 @@ class NCL(GraphRecommender):
 
     def __init__(self, train: Interactions, config: Config) -> None:
         super().__init__(train, config)
-        self.objective = InfoNCE(config.temperature)
         # Centroids are the warm start of the next epoch: a resumed training needs them.
         for name, count in (("user_centroids", self.num_users), ("item_centroids", self.num_items)):
             self.register_buffer(name, torch.zeros(min(config.n_clusters, count), config.embedding_size))
@@ -102,7 +101,7 @@ class NCL(GraphRecommender):
         first, later = self.halves(found[0]), self.halves(found[self.config.cl_layer])
         if self.config.cl_weight:
             neighbours = [
-                weight * self.objective(there.index_select(0, rows), here, positives=rows)
+                weight * self._compare(there, rows, here, rows)
                 for weight, rows, here, there in zip(weights, nodes, first, later, strict=True)
             ]
             terms["contrast"] = self.config.cl_weight * torch.stack(neighbours).sum()
@@ -111,10 +110,14 @@ class NCL(GraphRecommender):
         if self.clusters:
             centroids = self.user_centroids, self.item_centroids
             prototypes = [
-                weight * self.objective(here.index_select(0, rows), centres, positives=own.index_select(0, rows))
+                weight * self._compare(here, rows, centres, own.index_select(0, rows))
                 for weight, rows, here, centres, own in zip(
                     weights, nodes, first, centroids, self.clusters, strict=True
                 )
             ]
             terms["prototypes"] = self.config.prototype_weight * torch.stack(prototypes).sum()
         return terms
+
+    def _compare(self, table: Tensor, rows: Tensor, candidates: Tensor, positives: Tensor) -> Tensor:
+        """InfoNCE of some rows of a table with one candidate each."""
+        return paired_nce(table.index_select(0, rows), candidates, self.config.temperature, positives=positives)

@@ -22,6 +22,23 @@ def test_value_and_gradients_equal_the_dense_objective(count, temperature, epsil
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize(("count", "candidates"), [(150, 7), (7, 150), (64, 64)])
+@pytest.mark.parametrize(("epsilon", "floor"), [(0.0, 0.0), (0.3, 0.1)])
+def test_named_positives_equal_the_dense_objective(count, candidates, epsilon, floor):
+    generator = torch.Generator().manual_seed(count)
+    tables = [
+        torch.randn(rows, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+        for rows in (count, candidates)
+    ]
+    positives = torch.randint(candidates, (count,), generator=generator)
+    general = InfoNCE(0.2, denominator=All(epsilon), probability_floor=floor, tile=None)
+    ours = paired_nce(*tables, 0.2, positives=positives, epsilon=epsilon, probability_floor=floor)
+    theirs = general(*tables, positives=positives)
+    torch.testing.assert_close(ours, theirs)
+    for one, other in zip(torch.autograd.grad(ours, tables), torch.autograd.grad(theirs, tables), strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_a_tiny_temperature_neither_overflows_nor_vanishes():
     a = torch.randn(40, 4, requires_grad=True)
     loss = paired_nce(a, -a, 1e-3)
@@ -46,10 +63,15 @@ def test_half_precision_is_computed_in_full():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(InputError, match="two tables of one shape"):
+    with pytest.raises(InputError, match="3 and 4 rows are not paired row by row"):
         paired_nce(torch.ones(3, 2), torch.ones(4, 2), 1.0)
     with pytest.raises(InputError, match="n > 0"):
         paired_nce(torch.ones(0, 2), torch.ones(0, 2), 1.0)
+    with pytest.raises(InputError, match=r"int64 row of b for each of 3 anchors, got \[2\] of torch.int64"):
+        paired_nce(torch.ones(3, 2), torch.ones(4, 2), 1.0, positives=torch.tensor([0, 1]))
+    for outside in (-1, 4):
+        with pytest.raises(InputError, match=f"candidate {outside}"):
+            paired_nce(torch.ones(2, 2), torch.ones(4, 2), 1.0, positives=torch.tensor([0, outside]))
     a = torch.randn(3, 2, requires_grad=True)
     with pytest.raises(InputError, match="second derivative"):
         torch.autograd.grad(paired_nce(a, a.detach() + 1, 1.0), a, create_graph=True)
