@@ -137,10 +137,13 @@ def figure(panels: Sequence[tuple[str, Mapping[str, Sequence[tuple[int, float]]]
 
 
 def inline_svg(drawing: "Figure") -> str:
-    """A drawing as an element of a page; equal drawings give equal text."""
+    """A drawing as an element of a page, its words as text that can be read aloud and searched.
+
+    Equal drawings give equal text.
+    """
     from matplotlib import rc_context
 
     text = io.StringIO()
-    with rc_context({"svg.hashsalt": "recsys"}):
+    with rc_context({"svg.hashsalt": "recsys", "svg.fonttype": "none"}):
         drawing.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]

@@ -20,6 +20,7 @@ def test_train_evaluate_recommend_export(command, config):
     run = only_run(config)
     report = (run / folder.REPORT).read_text()
     assert report.count("<svg") == 3 and all(word in report for word in ("loss, by term", "gradient norm", "recall@20"))
+    assert ">epoch</text>" in report, "words of a drawing must be text, not outlines"
     status, out, _ = command("evaluate", run, "--metrics", "hit@5,mrr@5")
     assert status == 0 and "hit@5" in out and "mrr@5" in out
     status, out, _ = command("recommend", run, "--user", "u1", "--history", "i1,i2", "-k", "3")
