@@ -42,7 +42,7 @@ class NCL(GraphRecommender):
         cl_layer: Count = 2
         """The even layer that is contrasted with the embedding."""
         cl_weight: Weight = 1e-3
-        """Weight of the contrast with neighbours; MovieLens-1M and Yelp do better with a tenth of the default."""
+        """Weight of the contrast with neighbours; our tables for MovieLens-1M and Yelp use a tenth of the default."""
         item_weight: Weight = 1.0
         """How much the items' side of both contrasts counts, beside the users'."""
         prototype_weight: Weight = 1e-3
