@@ -78,6 +78,19 @@ def split(names: str) -> list[str]:
     return found
 
 
+def recommenders(table: str, home: Path) -> Board:
+    """A table that is run and tuned as those of recommenders are.
+
+    Raises:
+        InputError: there is no such table, or it is made in another way, which is named.
+    """
+    if table == SPEED:
+        raise InputError(f"table {SPEED}: is measured by python -m benchmarks.speed NAME --out benchmarks/results")
+    if table == metapath_run.NAME:
+        raise InputError(f"table {table}: is not tuned; its rows are {Home(home).root / 'configs' / table}/ROW.yaml")
+    return Board.load(table, Home(home))
+
+
 @app.command("list")
 def list_(home: Place = HERE) -> None:
     """List the tables: what each is on, how many rows and records it has."""
@@ -90,11 +103,13 @@ def list_(home: Place = HERE) -> None:
             problems.append(str(error))
             continue
         records = len(list(board.home.results(name).glob("*.json")))
-        counts = (len(board.table.trained), records, len(list(board.table.values())))
+        values = {(row, metric, value) for row, metric, value, _ in board.table.values()}
+        counts = (len(board.table.trained), records, len(values))
         grid.add_row(name, board.table.title, *map(str, counts))
     if nodes := metapath_run.load_rows(home):
         records = len(list(Home(home).results(metapath_run.NAME).glob("*.json")))
-        grid.add_row(metapath_run.NAME, "Heterogeneous graphs, linear probes", str(len(nodes)), str(records), "")
+        counts = (len(nodes), records, len(list(metapath_verdicts(home))))
+        grid.add_row(metapath_run.NAME, "Heterogeneous graphs, linear probes", *map(str, counts))
     if measured := len(list((Home(home).root / "results").glob("speed_*.json"))):
         grid.add_row(SPEED, "Time and memory, by python -m benchmarks.speed and its kin", "", str(measured), "")
     console.print(grid)
@@ -115,7 +130,7 @@ def run(
     if table == metapath_run.NAME:
         failed = metapath_run.run(home, split(rows), seeds, device=device, jobs=jobs, say=say)
     else:
-        board = Board.load(table, Home(home))
+        board = recommenders(table, home)
         failed = run_table(board, split(rows), seeds or board.table.seeds, device=device, jobs=jobs, say=say)
     if failed:
         raise InputError(f"table {table}: {len(failed)} cells failed, see above; the same command tries them again")
@@ -137,7 +152,7 @@ def tune(
     home: Place = HERE,
 ) -> None:
     """Search hyper-parameters of every trained row, on validation, with the same number of trials for each."""
-    tune_table(Board.load(table, Home(home)), split(rows), trials, budget=budget, device=device, say=say)
+    tune_table(recommenders(table, home), split(rows), trials, budget=budget, device=device, say=say)
 
 
 @app.command()

@@ -54,6 +54,9 @@ class Settings:
     graph: GraphRecipe
     training: Training
     probe: Probe = field(default_factory=Probe)
+    digest: str | None = None
+    """Of the graph in its file; other data is refused. ~ where nobody here has checked it: its rows' records must then
+    be of one file."""
     seeds: Count = 5
     """Trainings; fewer where one takes long."""
     bars: tuple[str, ...] = ()
@@ -100,6 +103,14 @@ class Row:
     def digest(self) -> str:
         """Tells this row from all others, and from what it was before a key changed."""
         return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:12]
+
+    def refuse_other_data(self, digest: str, what: str = "the data here") -> None:
+        """Raise `InputError` where the data at hand, or what a record was made from, is not the row's."""
+        if self.settings.digest not in (None, digest):
+            raise InputError(
+                f"{what}: is of the digest {digest or 'unknown'}, row {self.name} is on {self.settings.graph.path} of "
+                f"the digest {self.settings.digest}; take that data, or mend the row's digest"
+            )
 
     def made(self, was: Any) -> bool:
         """Whether an identity is this row's; keys that came into being after it have their defaults in it."""
@@ -178,6 +189,7 @@ def run_seed(row: Row, data_root: Path, seed: int, device: str = "auto", folder:
     started, cpu = time.perf_counter(), time.process_time()
     graph = settings.graph.read(data_root)
     digest = graph_digest(graph)
+    row.refuse_other_data(digest)
     data = settings.graph.prepare(graph)
     store = data[data.target_type]
     torch.manual_seed(seed)

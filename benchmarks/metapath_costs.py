@@ -39,7 +39,7 @@ def cost(made: Made) -> Grid:
     caption = (
         "One thread; the looks at validation nodes are counted in, the final judging is not. A GPU is named where the "
         "machine has one; where it was used, the CPU seconds are those of launching its work. Older records do not say "
-        "whether it was, and the oldest, which name no machine, are of CPUs."
+        "whether it was."
     )
     return Grid(("", "on", "seeds", *seconds, "peak memory, MiB"), tuple(lines), caption, text=frozenset({0, 1}))
 

@@ -51,7 +51,7 @@ def fitting(row: Row, path: Path) -> Record:
     """The record in a file, if it was made as the row says now.
 
     Raises:
-        InputError: it is damaged, or of another row, seed or configuration.
+        InputError: it is damaged, or of another row, seed, configuration or graph.
     """
     record = read_as(Record, path)
     if (record.row, f"{record.row}-{record.seed}") != (row.name, path.stem):
@@ -61,6 +61,7 @@ def fitting(row: Row, path: Path) -> Record:
             f"{path}: was made with another configuration than the row has now; "
             f"run it again: python -m benchmarks run metapath --rows {row.name}"
         )
+    row.refuse_other_data(record.data, str(path))
     return record
 
 
@@ -68,11 +69,16 @@ def records_of(folder: Path, rows: Sequence[Row]) -> dict[str, list[Record]]:
     """The records of every row, by seed.
 
     Raises:
-        InputError: a record is damaged or does not fit its row, or records of one graph were made from different files;
-            all such records are named.
+        InputError: a record is damaged, does not fit its row or belongs to none, or records of one graph were made from
+            different files; all such records are named.
     """
     found: dict[str, list[Record]] = {}
-    problems: list[str] = []
+    known = [row.name for row in rows]
+    problems = [
+        f"{path}: no row of the table is called {path.stem.rpartition('-')[0]!r}; remove the record"
+        for path in sorted(folder.glob("*.json"))
+        if path.stem.rpartition("-")[0] not in known
+    ]
     for row in rows:
         paths = [path for path in folder.glob(f"{row.name}-*.json") if seed_of(path, row).isdigit()]
         found[row.name] = []

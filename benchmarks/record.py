@@ -249,15 +249,26 @@ def load(board: Board) -> dict[tuple[str, int], Record]:
         problems += (wrong := list(check(board, record, path)))
         if not wrong:
             records[record.row, record.seed] = record
-    splits = {record.split for record in records.values()}
-    if len(splits) > 1:
-        problems.append(f"table {board.name}: its records are of {len(splits)} splits, {', '.join(sorted(splits))}")
+    problems += other_splits(board, records)
     if problems:
         raise InputError("\n".join(problems))
     commits = {record.commit for record in records.values()}
     if len(commits) > 1:
         log.warning("table %s: its records were made by %d commits; the report names each", board.name, len(commits))
     return records
+
+
+def other_splits(board: Board, records: Mapping[tuple[str, int], Record]) -> Iterator[str]:
+    """What is wrong where a table that names no split has records of several."""
+    splits: dict[str, list[str]] = {}
+    for (row, seed), record in records.items():
+        splits.setdefault(record.split, []).append(path_of(board, row, seed).name)
+    if len(splits) > 1:
+        told = "; ".join(f"{split}: {', '.join(names)}" for split, names in sorted(splits.items()))
+        yield (
+            f"table {board.name}: its records are of {len(splits)} splits ({told}); write the digest of one "
+            f"into {board.home.table(board.name)}, and remove what is of another"
+        )
 
 
 def per_user(board: Board, row: str, seed: int, rule: str, metric: str) -> "pd.Series[float] | None":

@@ -17,15 +17,21 @@ def protocol(summary: Summary) -> Section:
     facts["split's hash"] = table.digest or (record.split if record else "not known here")
     facts["masking"] = "; ".join(f"{rule}: {table.words(rule)}" for rule in table.masking)
     chosen = f"highest {table.monitor} on validation" if table.selection == "valid" else "lowest training loss"
-    facts["epoch"] = f"the one of {chosen}; the test part decides nothing"
+    facts["epoch"] = f"the one of {chosen}"
+    again = [summary.title(row) for row, line in summary.rows.items() if line.tested_before]
+    facts["test part"] = "looked at once for each configuration" + (
+        f"; configured anew after earlier test values had been seen, on validation: {', '.join(again)}" if again else ""
+    )
     search = table.search
     searched = {row: found for row in summary.rows if (found := summary.board.found(row))}
+    tried = any(line.by_hand for line in summary.rows.values())
+    by_hand = ", some after trainings by hand (Costs says how many)" if tried else ""
     facts["search"] = (
         f"{span(found.trials for found in searched.values())} trials on validation for each of "
         f"{', '.join(map(summary.title, searched))}; up to {span(found.epochs for found in searched.values())} "
         f"epochs, patience {search.patience}: {inline(search.space)}"
         if searched
-        else "none was made; rows stand as written, some after trainings by hand (Costs says how many)"
+        else f"none was made; rows stand as written{by_hand}"
     )
     own = [f"{summary.title(row)}: {inline(summary.rows[row].search)}" for row in searched if summary.rows[row].search]
     if own:

@@ -53,17 +53,19 @@ class Sections:
         return Section(f"Test, {self.summary.board.table.words(rule)}", parts)
 
     def leaderboard(self, rule: Masking) -> Grid:
-        """Rows down, metrics across; the best of each column stands out."""
+        """Rows down, metrics across; the best of each column stands out, unless seeds that are to run may change it."""
         table, summary = self.summary.board.table, self.summary
         values = {row: [summary.value(row, rule, metric) for metric in table.metrics] for row in summary.rows}
-        best = set()
+        names, best = list(summary.rows), set()
         for column in range(len(table.metrics)):
             reached = {
                 number: value.mean
                 for number, cells in enumerate(values.values())
                 if (value := cells[column]) is not None
             }
-            best |= {(number, column + 1) for number, mean in reached.items() if mean == max(reached.values())}
+            if len(reached) == len(values):
+                top = max(reached.values())
+                best |= {(n, column + 1) for n, mean in reached.items() if mean == top and self.complete(names[n])}
         rows = tuple(
             (summary.title(row), *(ABSENT if value is None else str(value) for value in cells), self.seeds(row))
             for row, cells in values.items()
@@ -74,8 +76,12 @@ class Sections:
 
     def seeds(self, row: str) -> str:
         """How many of the seeds that a row should have were run."""
-        done, wanted = len(self.summary.seeds(row)), len(self.summary.board.seeds(row, self.summary.board.table.seeds))
-        return str(done) if done >= wanted else f"{done} of {wanted}"
+        done = len(self.summary.seeds(row))
+        return str(done) if self.complete(row) else f"{done} of {self.summary.wanted(row)}"
+
+    def complete(self, row: str) -> bool:
+        """Whether all of them were."""
+        return len(self.summary.seeds(row)) >= self.summary.wanted(row)
 
     def comparisons(self, rule: Masking) -> Iterator[Part]:
         """Each row against the best baseline, user by user, and who could not be compared."""
@@ -123,14 +129,19 @@ class Sections:
             yield f"Not compared, because the values of their users are not here or are of other users: {names}."
 
     def budgets(self, rows: Iterable[str]) -> str:
-        """A warning where some of the rows were searched more than others."""
+        """A warning where some of the rows were searched, or trained, more than others."""
+        rows, board = list(rows), self.summary.board
         made = {trials for row in rows if (trials := self.summary.trials(row)) != NO_SEARCH}
-        return " Their budgets differ: Costs has the trials that chose each row." if len(made) > 1 else ""
+        told = " Their budgets differ: Costs has the trials that chose each row." if len(made) > 1 else ""
+        limits = [board.experiment(row, 0).training for row in rows if board.draws(row)]
+        if len({(limit.epochs, limit.patience) for limit in limits}) > 1:
+            told += " Nor may all take as many epochs, or wait as long for a better one: Configurations."
+        return told
 
     def finding(self, row: str, best: str, rule: Masking, comparison: Comparison) -> str:
         """What a comparison says in a word."""
         for name, whose in ((row, ""), (best, "the baseline has ")):
-            if len(self.summary.seeds(name)) < len(self.summary.board.seeds(name, self.summary.board.table.seeds)):
+            if not self.complete(name):
                 return f"not judged: {whose}seeds to run"
         if not comparison.p_holm < LEVEL:
             return "no difference shown"
@@ -148,6 +159,9 @@ class Sections:
         table = self.summary.board.table
         parts: list[Part] = [f"{count(verdicts)}; reproduced means within {table.tolerance:.0%}."]
         shown = [verdict for verdict in verdicts if verdict.ours is not None]
+        if again := dict.fromkeys(v.row for v in shown if self.summary.rows[v.row].tested_before):
+            names = ", ".join(map(self.summary.title, again))
+            parts.append(f"Configured anew after test values of theirs had been seen (Configurations): {names}.")
         if shown:
             rows = tuple(
                 (self.summary.title(v.row), v.metric, str(v.ours), f"{v.published:.4f}", v.reason, v.status, v.source)
@@ -233,8 +247,9 @@ class Sections:
         rows = tuple((self.summary.title(row), *(cost.get(name, ABSENT) for name in header)) for row, cost in costs)
         caption = (
             "Mean over the seeds on one kind of machine, of a whole cell: data, training, validation, test. Peak "
-            "memory: the largest of them; kJ: of the processor, whatever else ran; trials: of this table's search "
-            "that gave a value, 0 where the row is as written."
+            "memory: the largest of them; kJ: of the processor, whatever else ran; trials: on this data, of the "
+            "table's search that gave a value or by hand, 0 where the row is as written, "
+            f"{NO_SEARCH} where it has nothing to search."
         )
         return Section("Costs", [Grid(("", *header), rows, caption, text=frozenset({0, 1, len(header)}))])
 
@@ -252,6 +267,8 @@ class Sections:
                 source = f"trial {found.best} of {found.trials}{failed}, {found.value:.4f} on validation"
             if line.variant_of:
                 source = f"as {self.summary.title(line.variant_of)}"
+            if line.tested_before:
+                source += f"; {line.tested_before} earlier configuration of it had been tested"
             rows.append((self.summary.title(row), inline(keys), source, line.note))
         caption = f"All rows: {inline(board.table.training)}. Everything else as the library's defaults."
         header = ("", "differs from the defaults", "chosen by", "note")

@@ -59,6 +59,10 @@ class Summary:
         """The records of a row, by seed."""
         return [record for (name, _), record in sorted(self.records.items()) if name == row]
 
+    def wanted(self, row: str) -> int:
+        """How many records the row should have."""
+        return len(self.board.seeds(row, self.board.table.seeds))
+
     def value(self, row: str, rule: str, metric: str) -> Value | None:
         """A cell of the table; None if it was not run."""
         found = self.seeds(row)
@@ -128,17 +132,17 @@ class Summary:
         return [row for row in self.rows if self.seeds(row) and row not in compared]
 
     def trials(self, row: str) -> str:
-        """How many hyper-parameter trials of a row gave a value; a dash where there is nothing to search."""
+        """How many hyper-parameter trials of a row gave a value; a dash where the table's space has no key of its."""
         found, by_hand = self.board.found(row), self.rows[row].by_hand
         if found is not None:
             made = f"{found.trials - found.failed} of {found.trials}" if found.failed else str(found.trials)
             return f"{made}, and {by_hand} by hand" if by_hand else made
         if self.rows[row].variant_of:
             return NO_SEARCH
-        space = space_of(self.rows[row].search or self.board.table.search.space)
         if by_hand:
             return f"{by_hand} by hand"
-        return "0" if searchable(space, self.board.experiment(row, 0)) else NO_SEARCH
+        space = space_of(self.rows[row].search or self.board.table.search.space)
+        return "0" if not space or searchable(space, self.board.experiment(row, 0)) else NO_SEARCH
 
     def slices(self, row: str, rule: str) -> dict[str, dict[str, float]]:
         """Slice -> what is measured of it, mean over the seeds; {} where the records have none."""

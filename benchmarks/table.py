@@ -55,6 +55,8 @@ class Row:
     `training` are laid over them, and nothing is searched for it."""
     by_hand: Whole = 0
     """Trainings that somebody looked at on validation before the row was written down."""
+    tested_before: Whole = 0
+    """Earlier configurations of it whose test values had been seen when this one was written down."""
     baseline: bool = False
     """Whether it learns without contrast; the best of these is what the others are tested against."""
     differs: str = ""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from benchmarks.summary import Summary, Value
 from benchmarks.table import CANDIDATE_WORDS, MASKING_WORDS, Published, Table
@@ -26,6 +26,8 @@ class Verdict:
     """Only where it may stand beside the published value."""
     word: str = "published"
     """What the other value is called."""
+    unfinished: bool = False
+    """Whether ours has seeds to run."""
 
 
 def verify(summary: Summary) -> Iterator[Verdict]:
@@ -46,8 +48,10 @@ def verify(summary: Summary) -> Iterator[Verdict]:
             continue
         share = (ours.mean - published) / published if published else math.copysign(math.inf, ours.mean)
         share = 0.0 if ours.mean == published else share
-        reason = f"{share:+.1%}, {in_words(len(ours.seeds), len(summary.board.seeds(row, table.seeds)))}"
-        yield Verdict(row, metric, published, block.source, judge(table.tolerance, share), reason, ours)
+        done, wanted = len(ours.seeds), summary.wanted(row)
+        reason = f"{share:+.1%}, {in_words(done, wanted)}"
+        status = judge(table.tolerance, share)
+        yield Verdict(row, metric, published, block.source, status, reason, ours, unfinished=done < wanted)
 
 
 def in_words(done: int, wanted: int) -> str:
@@ -131,10 +135,18 @@ def grouped(verdicts: Iterable[Verdict], key: Callable[[Verdict], Key]) -> Itera
     yield from groups.items()
 
 
-def count(verdicts: list[Verdict]) -> str:
-    """How many of each, in words; a value that two sources print counts once, by the one that is comparable."""
-    order: tuple[Status, ...] = ("reproduced", "above", "below", "not comparable", "not run")
-    by_status = sorted(verdicts, key=lambda verdict: -order.index(verdict.status))
-    verdicts = list({(v.row, v.metric, v.published): v for v in by_status}.values())
-    numbers = {status: sum(verdict.status == status for verdict in verdicts) for status in order}
-    return ", ".join(f"{number} {status}" for status, number in numbers.items() if number) or "no published values"
+def count(verdicts: Sequence[Verdict]) -> str:
+    """How many of each, in words, and how many of them may change because seeds are to run.
+
+    A value that several sources print counts once: by one that is comparable, and of those by the least flattering.
+    """
+    flattering: tuple[Status, ...] = ("not comparable", "not run", "reproduced", "above", "below")
+    ordered = sorted(verdicts, key=lambda verdict: flattering.index(verdict.status))
+    distinct = {(v.row, v.metric, v.published): v for v in ordered}.values()
+    parts = []
+    for status in get_args(Status):
+        alike = [verdict for verdict in distinct if verdict.status == status]
+        unfinished = sum(verdict.unfinished for verdict in alike)
+        if alike:
+            parts.append(f"{len(alike)} {status}" + (f" ({unfinished} with seeds to run)" if unfinished else ""))
+    return ", ".join(parts) or "no published values"

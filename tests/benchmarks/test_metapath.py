@@ -30,6 +30,11 @@ probe: {steps: 5, repeats: 2}
 """
 
 
+BARS = """
+acm-meow: {title: theirs, source: somewhere, epoch: last, macro_f1: [90, ~, ~], micro_f1: [~, ~, ~], auc: [~, ~, ~]}
+"""
+
+
 def toy(folder: Path) -> None:
     """Forty papers of two classes; a paper's authors are of its class."""
     paper = np.arange(40).repeat(2)
@@ -54,6 +59,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GRAPHCL_DATA", str(tmp_path))
     (tmp_path / "configs" / "metapath").mkdir(parents=True)
     (tmp_path / "configs" / "metapath" / "toy.yaml").write_text(ROW)
+    (tmp_path / "metapath_bars.yaml").write_text(BARS)
     return tmp_path
 
 
@@ -167,7 +173,7 @@ def without_time(point: dict) -> dict:
     [
         (("kind: meow", "kind: moew"), r"toy.yaml: model.kind: 'moew' is unknown; did you mean 'meow'"),
         (("model:", "modle:"), r"modle: unknown key"),
-        (("bars: [acm-meow]", "bars: [acm-mewo]"), r"toy.bars: 'acm-mewo' is not in metapath_bars.yaml"),
+        (("bars: [acm-meow]", "bars: [acm-mewo]"), r"toy.bars: 'acm-mewo' is not in .*metapath_bars.yaml"),
     ],
 )
 def test_mistakes_in_a_row_are_named(home: Path, change: tuple[str, str], sentence: str) -> None:
@@ -177,9 +183,47 @@ def test_mistakes_in_a_row_are_named(home: Path, change: tuple[str, str], senten
         write_report(home)
 
 
+def test_other_data_than_the_rows_is_refused_before_training_and_in_records(home: Path) -> None:
+    path = home / "configs" / "metapath" / "toy.yaml"
+    metapath_run.run(home, seeds=1, say=print)
+    digest = json.loads((home / "results" / "metapath" / "toy-0.json").read_text())["data"]
+    path.write_text(f"{ROW}digest: '{digest}'\n")
+    write_report(home)
+    path.write_text(f"{ROW}digest: 'ffffffffffffffff'\n")
+    with pytest.raises(InputError, match=r"toy-0\.json: is of the digest .* mend the row's digest"):
+        write_report(home)
+    with pytest.raises(InputError, match="the data here: is of the digest"):
+        run_seed(Row.load(path), home, 1, "cpu")
+
+
+def test_a_record_that_no_row_claims_is_named(home: Path) -> None:
+    metapath_run.run(home, seeds=1, say=print)
+    record = home / "results" / "metapath" / "toy-0.json"
+    record.with_name("gone-0.json").write_bytes(record.read_bytes())
+    with pytest.raises(InputError, match=r"gone-0\.json: no row of the table is called 'gone'; remove the record"):
+        write_report(home)
+
+
+def bar_of(*macro_f1: float | None) -> Bar:
+    nothing = (None,) * 3
+    return Bar(title="theirs", source="somewhere", epoch="last", macro_f1=macro_f1, micro_f1=nothing, auc=nothing)
+
+
+def test_a_source_is_judged_by_the_rule_that_chose_its_epoch(home: Path) -> None:
+    row = Row.load(home / "configs" / "metapath" / "toy.yaml")
+    bar = replace(bar_of(None, None, None), epoch="loss")
+    ours = record(0, 80.0, 2)
+    ours.rules["loss"]["nmi"] = 90.0
+    assert judge(row, [ours], "nmi", 90.0, bar).status == "reproduced"
+    assert judge(row, [ours], "nmi", 90.0, replace(bar, epoch="last")).status == "below"
+    verdict = judge(row, [ours], "nmi", 90.0, replace(bar, epoch=None))
+    assert (verdict.status, verdict.ours) == ("not comparable", None)
+    assert "does not say how the epoch was chosen" in verdict.reason
+
+
 def test_verdicts_by_the_last_epoch(home: Path) -> None:
     row = Row.load(home / "configs" / "metapath" / "toy.yaml")
-    bar = Bar(title="theirs", source="somewhere", macro_f1=(90.0,) * 3, micro_f1=(90.0,) * 3, auc=(90.0,) * 3)
+    bar = bar_of(90.0, 90.0, 90.0)
 
     def status(value: float, bar: Bar = bar) -> str:
         return judge(row, [record(0, value, 4)], "nmi", 90.0, bar).status
@@ -192,7 +236,7 @@ def test_verdicts_by_the_last_epoch(home: Path) -> None:
 
 def test_what_is_not_comparable_stands_below_the_table(home: Path) -> None:
     row = Row.load(home / "configs" / "metapath" / "toy.yaml")
-    bar = Bar(title="theirs", source="somewhere", macro_f1=(90.0, None, None), micro_f1=(None,) * 3, auc=(None,) * 3)
+    bar = bar_of(90.0, None, None)
     made = [(row, [record(0, 90.0, 4)])]
     grid, told = document(made, {"acm-meow": replace(bar, not_comparable="of other data")}).sections[1].parts
     assert [line[0] for line in grid.rows] == ["ours, last epoch (epoch 4)"]
@@ -221,7 +265,7 @@ def record(seed: int, value: float, loss_epoch: int) -> Record:
 
 def test_the_page_gives_means_rules_that_differ_and_verdicts(home: Path) -> None:
     row = Row.load(home / "configs" / "metapath" / "toy.yaml")
-    bar = Bar(title="theirs", source="somewhere", macro_f1=(90.0, 91.0, None), micro_f1=(None,) * 3, auc=(None,) * 3)
+    bar = bar_of(90.0, 91.0, None)
     made = [(row, [record(0, 90.0, 4), record(1, 91.0, 2)])]
     section = document(made, {"acm-meow": bar}).sections[1]
     grid = section.parts[0]

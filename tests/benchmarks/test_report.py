@@ -136,7 +136,7 @@ def test_verdicts_do_not_change_the_status(define, filled, command):
     define(digest="aaaa", published=[source(rows={"mf": [0.9], "simgcl": [0.6]}), source(digest="eeee")])
     status, output, _ = command("verify", "tiny")
     assert status == 0
-    assert "tiny: 1 reproduced, 1 below, 1 not comparable" in output
+    assert "tiny: 1 reproduced (1 with seeds to run), 1 below, 1 not comparable" in output
 
 
 def test_verdicts_are_told_source_by_source_and_never_cut(define, filled, command):
@@ -178,7 +178,7 @@ def test_markdown_says_what_is_missing(define, filled):
     )
     text = write_report(board)[0].read_text()
     assert "Split aaaa; 4 of 5 cells run." in text
-    assert "| SimGCL & <more> | **0.6" in text
+    assert "| SimGCL & <more> | 0.6" in text
     assert "| 1 of 2 |" in text
     assert "Only in print" not in text.split("## Published values")[0]
     assert "| MF | ndcg@5 | 0.5100 ± 0.0141 | 0.5050 | +1.0%, 2 seeds | reproduced | a paper |" in text
@@ -294,6 +294,54 @@ def test_the_epoch_of_least_loss_is_no_last_epoch(define, put):
 def test_a_value_that_two_sources_print_counts_once(define, filled):
     board = define(digest="aaaa", published=[source(), source(source="another paper")])
     assert count(list(verify(Summary.of(board)))) == "1 above"
+    nowhere = source(digest="eeee", rows={"mf": [0.5], "simgcl": [0.4]})
+    board = define(digest="aaaa", published=[nowhere, source(rows={"simgcl": [0.4]}), source()])
+    assert count(list(verify(Summary.of(board)))) == "2 above (1 with seeds to run)"
+
+
+def test_what_can_still_be_run_is_not_called_incomparable(define):
+    board = define(digest="aaaa", published=[source(digest="eeee"), source()])
+    assert count(list(verify(Summary.of(board)))) == "1 not run"
+
+
+def test_of_two_comparable_sources_the_less_flattering_counts(define, filled, put):
+    put("mf", 0, HALF, test={"history": {"recall@5": 0.5, "ndcg@5": 0.5}, "train": {"recall@5": 0.4, "ndcg@5": 0.4}})
+    (filled.home.results("tiny") / "mf-0.npz").unlink()
+    (filled.home.results("tiny") / "mf-1.json").unlink()
+    board = define(digest="aaaa", published=[source(masking="train"), source()])
+    assert [verdict.status for verdict in verify(Summary.of(board))] == ["below", "reproduced"]
+    assert count(list(verify(Summary.of(board)))) == "1 below (1 with seeds to run)"
+
+
+def test_the_best_stands_out_only_where_no_seed_can_change_it(filled, put):
+    board_of = lambda: Sections(Summary.of(filled)).leaderboard("history")  # noqa: E731
+    assert board_of().best == frozenset()  # SimGCL is best, with a seed to run
+    put("simgcl", 1, HALF + 0.1)
+    assert board_of().best == {(2, 1), (2, 2)}
+    (filled.home.results("tiny") / "popularity-0.json").unlink()
+    assert board_of().best == frozenset()  # a row was not run
+
+
+def test_a_page_says_what_was_configured_after_its_test_values_were_seen(define, filled):
+    rows = {name: {"title": row.title, "model": row.model} for name, row in filled.table.rows.items() if row.model}
+    rows["mf"] |= {"tested_before": 1, "by_hand": 3}
+    text = write_report(define(digest="aaaa", rows=rows, published=[source()]))[0].read_text()
+    assert "Configured anew after test values of theirs had been seen (Configurations): MF." in text
+    assert "1 earlier configuration of it had been tested" in text
+    assert "configured anew after earlier test values had been seen, on validation: MF" in text
+    assert "some after trainings by hand" in text
+    text = write_report(define(digest="aaaa", published=[source()]))[0].read_text()
+    assert "Configured anew" not in text and "by hand (Costs" not in text
+
+
+@pytest.mark.parametrize(("patience", "told"), [(10, False), (20, True)])
+def test_unequal_patience_is_told(define, patience, told):
+    rows = {
+        "mf": {"model": {"kind": "mf", "embedding_size": 8}, "training": {"patience": 10}},
+        "lightgcn": {"model": {"kind": "lightgcn", "embedding_size": 8}, "training": {"patience": patience}},
+    }
+    sections = Sections(Summary.of(define(rows=rows)))
+    assert ("wait as long" in sections.budgets(["mf", "lightgcn"])) == told
 
 
 def test_a_damaged_file_of_users_is_named(filled, home, command):

@@ -152,12 +152,26 @@ def test_a_record_of_another_split_is_refused(define, put, command):
     assert "was made on the split aaaa, the table is on bbbb" in errors
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("run", "speed"), "is measured by python -m benchmarks.speed"),
+        (("tune", "speed"), "is measured by python -m benchmarks.speed"),
+        (("tune", "metapath"), "is not tuned; its rows are"),
+    ],
+)
+def test_tables_that_are_made_in_another_way_say_how(command, arguments, sentence):
+    status, _, errors = command(*arguments)
+    assert (status, sentence in errors) == (1, True), errors
+
+
 def test_records_of_two_splits_are_refused_where_the_table_names_none(put, command):
     put("mf", 0, np.linspace(0, 1, 5))
     put("mf", 1, np.linspace(0, 1, 5), split="cccc")
     status, _, errors = command("report", "tiny")
     assert status == 1
-    assert "2 splits, aaaa, cccc" in errors
+    assert "2 splits (aaaa: mf-0.json; cccc: mf-1.json); write the digest of one into" in errors
+    assert "tiny.yaml" in errors
 
 
 def test_without_validation_the_training_loss_chooses(define, command):
