@@ -255,6 +255,8 @@ def load(board: Board) -> dict[tuple[str, int], Record]:
     commits = {record.commit for record in records.values()}
     if len(commits) > 1:
         log.warning("table %s: its records were made by %d commits; the report names each", board.name, len(commits))
+    if dirty := [path_of(board, *cell).name for cell, record in records.items() if "-dirty" in record.commit]:
+        log.warning("table %s: no commit has the code of %s; run them again", board.name, ", ".join(dirty))
     return records
 
 

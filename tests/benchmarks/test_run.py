@@ -494,3 +494,14 @@ def test_what_an_abandoned_training_cost_is_not_of_the_next(tmp_path):
         meter.begin(tmp_path)
         found = meter.save()
         assert found.sessions == sessions and ("old" in found.commits) == (found.cpu_seconds >= 8) == (sessions == 4)
+
+
+def test_a_record_of_code_that_no_commit_has_is_named(put, command, caplog):
+    put(
+        "mf",
+        0,
+        np.linspace(0, 1, 5),
+        spent=records.Spent(wall_seconds=1, cpu_seconds=1, peak_memory_mib=1, commits=("abc-dirty",)),
+    )
+    assert command("verify", "tiny")[0] == 0
+    assert "no commit has the code of mf-0.json" in caplog.text
