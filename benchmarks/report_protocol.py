@@ -20,7 +20,7 @@ def protocol(summary: Summary) -> Section:
     facts["epoch"] = f"the one of {chosen}"
     again = [summary.title(row) for row, line in summary.rows.items() if line.tested_before]
     facts["test part"] = "looked at once for each configuration" + (
-        f"; configured anew after earlier test values had been seen, on validation: {', '.join(again)}" if again else ""
+        f"; configured anew after earlier test values had been seen: {', '.join(again)}" if again else ""
     )
     search = table.search
     searched = {row: found for row in summary.rows if (found := summary.board.found(row))}

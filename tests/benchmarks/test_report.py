@@ -328,7 +328,7 @@ def test_a_page_says_what_was_configured_after_its_test_values_were_seen(define,
     text = write_report(define(digest="aaaa", rows=rows, published=[source()]))[0].read_text()
     assert "Configured anew after test values of theirs had been seen (Configurations): MF." in text
     assert "1 earlier configuration of it had been tested" in text
-    assert "configured anew after earlier test values had been seen, on validation: MF" in text
+    assert "configured anew after earlier test values had been seen: MF" in text
     assert "some after trainings by hand" in text
     text = write_report(define(digest="aaaa", published=[source()]))[0].read_text()
     assert "Configured anew" not in text and "by hand (Costs" not in text
