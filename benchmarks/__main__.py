@@ -16,6 +16,7 @@ from benchmarks import conformance as conformance_
 from benchmarks import metapath_run
 from benchmarks.cell import run_cell
 from benchmarks.home import Home
+from benchmarks.metapath_report import values_beside
 from benchmarks.metapath_report import verify as metapath_verdicts
 from benchmarks.metapath_report import write_report as write_metapath_report
 from benchmarks.report import write_report
@@ -108,7 +109,7 @@ def list_(home: Place = HERE) -> None:
         grid.add_row(name, board.table.title, *map(str, counts))
     if nodes := metapath_run.load_rows(home):
         records = len(list(Home(home).results(metapath_run.NAME).glob("*.json")))
-        counts = (len(nodes), records, len(list(metapath_verdicts(home))))
+        counts = (len(nodes), records, values_beside(home, nodes))
         grid.add_row(metapath_run.NAME, "Heterogeneous graphs, linear probes", *map(str, counts))
     if measured := len(list((Home(home).root / "results").glob("speed_*.json"))):
         grid.add_row(SPEED, "Time and memory, by python -m benchmarks.speed and its kin", "", str(measured), "")

@@ -84,6 +84,12 @@ def load_bars(root: Path, rows: Sequence[Row]) -> dict[str, Bar]:
     return {name: build(Bar, block, name) for name, block in tree.items()}
 
 
+def values_beside(root: Path, rows: Sequence[Row]) -> int:
+    """How many values of others stand beside the rows; no record is read for it."""
+    bars = load_bars(root, rows)
+    return sum(value is not None for row in rows for name in row.settings.bars for value in bars[name].values)
+
+
 def load(root: Path) -> tuple[Made, dict[str, Bar]]:
     """Rows with their records, and bars.
 
@@ -260,7 +266,8 @@ def measured(records: Sequence[Record], rule: str, name: str) -> str:
 
 def gaps(records: Sequence[Record], bar: Bar) -> list[float | None]:
     """Our mean at the epoch of a bar's rule less each of its values."""
-    ours = [values_of(records, bar.epoch or "", name) for name in MEASURES]
+    assert bar.epoch is not None  # a bar that does not say has an obstacle, and stands beside nothing
+    ours = [values_of(records, bar.epoch, name) for name in MEASURES]
     return [
         None if theirs is None or not found else statistics.fmean(found) - theirs
         for found, theirs in zip(ours, bar.values, strict=True)

@@ -268,7 +268,8 @@ class Sections:
             if line.variant_of:
                 source = f"as {self.summary.title(line.variant_of)}"
             if line.tested_before:
-                source += f"; {line.tested_before} earlier configuration of it had been tested"
+                plural = "s" if line.tested_before > 1 else ""
+                source += f"; {line.tested_before} earlier configuration{plural} of it had been tested"
             rows.append((self.summary.title(row), inline(keys), source, line.note))
         caption = f"All rows: {inline(board.table.training)}. Everything else as the library's defaults."
         header = ("", "differs from the defaults", "chosen by", "note")

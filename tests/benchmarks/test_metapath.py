@@ -124,6 +124,8 @@ def test_a_damaged_record_is_named_and_kept(home: Path, spoil, sentence: str) ->
     path = home / "results" / "metapath" / "toy-0.json"
     whole = path.read_text()
     path.write_text(spoil(whole))
+    (home / "tables").mkdir()
+    assert CliRunner().invoke(app, ["list", "--home", str(home)]).exit_code == 0  # it reads no record
     for command in ("report", "verify"):
         ended = CliRunner().invoke(app, [command, "metapath", "--home", str(home)])
         assert isinstance(ended.exception, InputError)
