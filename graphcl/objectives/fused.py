@@ -2,7 +2,8 @@
 
 `row_lse` must compute every tile twice, since it cannot know what its result will be used for. Here the use is known,
 so a block of rows is exponentiated once and folded into both gradients at once: three products instead of four, and
-one exponential instead of two. `tests/graphcl/objectives/test_fused.py` holds it equal to `InfoNCE`.
+one exponential instead of two. On a CPU a block is made of tiles that fit its caches, each with a shift of its own.
+`tests/graphcl/objectives/test_fused.py` holds it equal to `InfoNCE`.
 """
 
 from math import log
@@ -13,12 +14,14 @@ from torch import Tensor
 
 from graphcl.errors import InputError
 from graphcl.objectives.finite import finite
-from graphcl.objectives.kernel import blocks
+from graphcl.objectives.kernel import Tile, blocks
 from graphcl.objectives.positives import refuse_outside
 from graphcl.ops import exp_, full_precision, refuse_second_derivative, through_unit_rows, unit_rows
 
-_ROWS_CPU = 64
-"""Rows of a block on the CPU: with 10,000 candidates 2.5 MB, which stays in cache."""
+_TILE_CPU: Tile = (256, 2048)
+"""Rows and columns of a tile on the CPU: two MiB in float32, which stay in the second- or third-level cache."""
+_CELLS_CPU = 1 << 24
+"""Cells of a block on the CPU, 64 MiB in float32: with more candidates a block has fewer rows."""
 _SAFE_LOGIT = 40
 """Logits up to this need no shift: e^40 times any number of candidates is far from the end of float32."""
 _CELLS_GPU = 1 << 26
@@ -73,17 +76,19 @@ class _PairedNCE(torch.autograd.Function):
         own = y if positives is None else y.index_select(0, positives)
         positive = (x * own).sum(1)
         loss, c = torch.empty_like(positive), torch.empty_like(positive)
-        by_x, by_y = (torch.empty_like(x), torch.zeros_like(y)) if learning else (None, None)
-        size = max(1, _CELLS_GPU // len(y)) if x.is_cuda else _ROWS_CPU
-        buffer = x.new_empty(min(size, count), len(y))
-        for rows in blocks(count, size):
-            mass = torch.mm(x[rows], y.T, out=buffer[: len(x[rows])])
-            if 1 / temperature <= _SAFE_LOGIT:  # two passes over the block less
-                highest = positive.new_zeros(())
-            else:  # the positive too must not overflow, although rounding may put it above the highest logit
-                highest = torch.maximum(mass.amax(1), positive[rows])
-                mass.sub_(highest.unsqueeze(1))
-            log_total = exp_(mass).sum(1).log_()
+        # The gradient of `y` is gathered in columns: MKL makes that product half as fast again.
+        by_x, by_y = (torch.zeros_like(x), y.new_zeros(y.shape[1], len(y))) if learning else (None, None)
+        height, width = _tile_of(x, y)
+        height = min(height, count)
+        columns = [*blocks(len(y), width)]
+        buffer = x.new_empty(height * len(y))
+        for rows in blocks(count, height):
+            tiles = [_exponentials(x[rows], y[cols], buffer, cols.start * height, temperature) for cols in columns]
+            shifts = torch.stack([shift for _, shift in tiles])
+            highest = shifts.amax(0)
+            shares = shifts.sub_(highest).exp_()  # what a tile's exponentials count beside those of the highest tile
+            totals = torch.stack([mass.sum(1) for mass, _ in tiles])
+            log_total = (totals * shares).sum(0).log_()
             if epsilon:  # as a logarithm: where all logits are far below 0, e^-highest would overflow
                 log_total = torch.logaddexp(log_total, log(epsilon) - highest)
             log_r = positive[rows] - highest - log_total
@@ -92,12 +97,14 @@ class _PairedNCE(torch.autograd.Function):
             if by_x is not None and by_y is not None:
                 # d loss / d s_ij = c_i (e_ij / total_i - [j = p_i]) with c = r / (r + f) / n
                 c[rows] = r / (r + floor) / count if floor else 1 / count
-                scale = (c[rows] * (-log_total).exp_()).unsqueeze(1)
-                torch.mm(mass, y, out=by_x[rows]).mul_(scale)
-                by_y.addmm_(mass.T, x[rows] * scale)
+                weights = shares * (c[rows] * (-log_total).exp_())
+                for cols, (mass, _), weight in zip(columns, tiles, weights.unsqueeze(2), strict=True):
+                    by_x[rows].addcmul_(mass @ y[cols], weight)
+                    by_y[:, cols].addmm_((x[rows] * weight).T, mass)
         if by_x is not None and by_y is not None:
             by_x.addcmul_(c.unsqueeze(1), own, value=-1)
             pulled = x * c.unsqueeze(1)
+            by_y = by_y.T.contiguous()
             by_y = by_y.sub_(pulled) if positives is None else by_y.index_add_(0, positives, pulled, alpha=-1)
             by_x = through_unit_rows(x.mul_(temperature), x_norm, by_x.div_(temperature))
             by_y = through_unit_rows(y, y_norm, by_y)
@@ -111,3 +118,18 @@ class _PairedNCE(torch.autograd.Function):
         by_x, by_y = ctx.saved_tensors
         wants_x, wants_y = ctx.needs_input_grad[:2]
         return by_x * cotangent if wants_x else None, by_y * cotangent if wants_y else None, None, None, None, None
+
+
+def _tile_of(x: Tensor, y: Tensor) -> Tile:
+    if x.is_cuda:  # few launches count there, and a block is one tile
+        return max(1, _CELLS_GPU // len(y)), len(y)
+    return max(1, min(_TILE_CPU[0], _CELLS_CPU // len(y))), _TILE_CPU[1]
+
+
+def _exponentials(x: Tensor, y: Tensor, buffer: Tensor, start: int, temperature: float) -> tuple[Tensor, Tensor]:
+    """e^(s_ij - h_i) of a tile, which lies in `buffer`, and the shift h [r] of its rows."""
+    mass = torch.mm(x, y.T, out=buffer[start : start + len(x) * len(y)].view(len(x), len(y)))
+    if 1 / temperature <= _SAFE_LOGIT:  # two passes over the tile less
+        return exp_(mass), x.new_zeros(len(x))
+    shift = mass.amax(1)
+    return exp_(mass.sub_(shift.unsqueeze(1))), shift

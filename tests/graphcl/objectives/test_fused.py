@@ -22,20 +22,31 @@ def test_value_and_gradients_equal_the_dense_objective(count, temperature, epsil
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize(("count", "candidates"), [(150, 7), (7, 150), (64, 64)])
+@pytest.mark.parametrize(("count", "candidates"), [(150, 7), (7, 150), (7, 2500), (300, 2100)])
+@pytest.mark.parametrize("temperature", [0.2, 0.01])  # one without shifts, one where each tile has its own
 @pytest.mark.parametrize(("epsilon", "floor"), [(0.0, 0.0), (0.3, 0.1)])
-def test_named_positives_equal_the_dense_objective(count, candidates, epsilon, floor):
+def test_named_positives_equal_the_dense_objective(count, candidates, temperature, epsilon, floor):
     generator = torch.Generator().manual_seed(count)
     tables = [
         torch.randn(rows, 5, generator=generator, dtype=torch.float64, requires_grad=True)
         for rows in (count, candidates)
     ]
     positives = torch.randint(candidates, (count,), generator=generator)
-    general = InfoNCE(0.2, denominator=All(epsilon), probability_floor=floor, tile=None)
-    ours = paired_nce(*tables, 0.2, positives=positives, epsilon=epsilon, probability_floor=floor)
+    general = InfoNCE(temperature, denominator=All(epsilon), probability_floor=floor, tile=None)
+    ours = paired_nce(*tables, temperature, positives=positives, epsilon=epsilon, probability_floor=floor)
     theirs = general(*tables, positives=positives)
     torch.testing.assert_close(ours, theirs)
     for one, other in zip(torch.autograd.grad(ours, tables), torch.autograd.grad(theirs, tables), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_many_candidates_leave_a_block_fewer_rows(monkeypatch):
+    a, b = (torch.randn(50, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    whole = paired_nce(a, b, 0.2)
+    monkeypatch.setattr("graphcl.objectives.fused._CELLS_CPU", 50 * 7)
+    parts = paired_nce(a, b, 0.2)
+    torch.testing.assert_close(parts, whole)
+    for one, other in zip(torch.autograd.grad(parts, [a, b]), torch.autograd.grad(whole, [a, b]), strict=True):
         torch.testing.assert_close(one, other)
 
 
