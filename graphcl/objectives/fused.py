@@ -14,7 +14,7 @@ from torch import Tensor
 
 from graphcl.errors import InputError
 from graphcl.objectives.finite import finite
-from graphcl.objectives.kernel import Tile, blocks
+from graphcl.objectives.kernel import Tile, blocks, shifted_exp_
 from graphcl.objectives.positives import refuse_outside
 from graphcl.ops import exp_, full_precision, refuse_second_derivative, through_unit_rows, unit_rows
 
@@ -131,5 +131,4 @@ def _exponentials(x: Tensor, y: Tensor, buffer: Tensor, start: int, temperature:
     mass = torch.mm(x, y.T, out=buffer[start : start + len(x) * len(y)].view(len(x), len(y)))
     if 1 / temperature <= _SAFE_LOGIT:  # two passes over the tile less
         return exp_(mass), x.new_zeros(len(x))
-    shift = mass.amax(1)
-    return exp_(mass.sub_(shift.unsqueeze(1))), shift
+    return shifted_exp_(mass)

@@ -81,8 +81,8 @@ def row_lse(
         learned = [tensor for term in terms for tensor in term.tensors]
         if isinstance(tile, str):
             tile = TILE_GPU if x.is_cuda else TILE_CPU
-            if not learned and torch.is_grad_enabled() and len(x) * len(y) * x.element_size() <= KEPT_BYTES:
-                kept: Tensor = _KeptLse.apply(x, y, bias, tuple(terms), tile[1])
+            if not learned and torch.is_grad_enabled() and 0 < len(x) * len(y) * x.element_size() <= KEPT_BYTES:
+                kept: Tensor = _KeptLse.apply(x, y, bias, tuple(terms), tile)
                 return kept
         result: Tensor = _RowLse.apply(x, y, bias, tuple(terms), tile, *learned)
         return result
@@ -207,42 +207,57 @@ class _RowLse(torch.autograd.Function):
 
 
 class _KeptLse(torch.autograd.Function):
-    """The same with constant terms, for a matrix that is small enough to keep."""
+    """The same with constant terms, for a matrix that is small enough to keep: each tile with a shift of its own."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, bias: Tensor | None, terms: tuple[PairTerm, ...], width: int) -> Tensor:
-        rows, kept = slice(0, len(x)), []
-        highest = x.new_full((len(x),), -torch.inf)
-        for cols in blocks(len(y), width):
-            logits = _logits(x, y[cols], None if bias is None else bias[cols], x.new_empty(len(x) * len(y[cols])))
-            kept.append(add_terms(logits, rows, cols, terms, ()))
-            highest = torch.maximum(highest, kept[-1].amax(1))
-        shift = highest.masked_fill(torch.isneginf(highest), 0.0)
-        total = torch.zeros_like(highest)
-        for tile in kept:
-            total += exp_(tile.sub_(shift[:, None])).sum(1)
-        ctx.save_for_backward(x, y, total, *kept)
-        ctx.width = width
-        return highest + total.log()
+    def forward(ctx: Any, x: Tensor, y: Tensor, bias: Tensor | None, terms: tuple[PairTerm, ...], tile: Tile) -> Tensor:
+        lse = x.new_empty(len(x))
+        masses, shifts = [], []
+        for rows in blocks(len(x), tile[0]):
+            parts = []
+            for cols in blocks(len(y), tile[1]):
+                empty = x.new_empty(len(x[rows]) * len(y[cols]))
+                logits = _logits(x[rows], y[cols], None if bias is None else bias[cols], empty)
+                mass, shift = shifted_exp_(add_terms(logits, rows, cols, terms, ()))
+                masses.append(mass)
+                shifts.append(shift)
+                parts.append(shift + mass.sum(1).log_())
+            lse[rows] = torch.stack(parts).logsumexp(0)
+        ctx.save_for_backward(x, y, lse, *masses, *shifts)
+        ctx.tile = tile
+        return lse
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivative("the streaming log-sum-exp")
-        x, y, total, *kept = ctx.saved_tensors
+        x, y, lse, *kept = ctx.saved_tensors
         wants_x, wants_y, wants_bias, *_ = ctx.needs_input_grad
-        weight = (cotangents[0] / total).masked_fill(total == 0, 0.0)  # of each row of exponentials
-        x_weighted = x * weight[:, None]
+        cotangent = cotangents[0].masked_fill(torch.isneginf(lse), 0.0)
+        lse = lse.masked_fill(torch.isneginf(lse), 0.0)
         grad_x = torch.zeros_like(x) if wants_x else None
-        grad_y = torch.empty_like(y) if wants_y else None
-        grad_bias = y.new_empty(len(y)) if wants_bias else None
-        for cols, tile in zip(blocks(len(y), ctx.width), kept, strict=True):
-            if grad_x is not None:
-                grad_x.addmm_(tile, y[cols])
-            if grad_y is not None:
-                torch.mm(tile.T, x_weighted, out=grad_y[cols])
-            if grad_bias is not None:
-                torch.mv(tile.T, weight, out=grad_bias[cols])
-        return None if grad_x is None else grad_x.mul_(weight[:, None]), grad_y, grad_bias, None, None
+        grad_y = y.new_zeros(y.shape[1], len(y)) if wants_y else None  # in columns: the faster product
+        grad_bias = y.new_zeros(len(y)) if wants_bias else None
+        product = torch.empty_like(x[: ctx.tile[0]])
+        tiles = iter(zip(kept[: len(kept) // 2], kept[len(kept) // 2 :], strict=True))
+        for rows in blocks(len(x), ctx.tile[0]):
+            for cols in blocks(len(y), ctx.tile[1]):
+                mass, shift = next(tiles)
+                weight = cotangent[rows] * (shift - lse[rows]).exp_()
+                if grad_x is not None:
+                    # With `out`, the product keeps its precision under autocast.
+                    grad_x[rows].addcmul_(torch.mm(mass, y[cols], out=product[: len(mass)]), weight[:, None])
+                if grad_y is not None:
+                    grad_y[:, cols].addmm_((x[rows] * weight[:, None]).T, mass)
+                if grad_bias is not None:
+                    grad_bias[cols].addmv_(mass.T, weight)
+        return grad_x, None if grad_y is None else grad_y.T, grad_bias, None, None
+
+
+def shifted_exp_(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """e^(a_ij - h_i) in place, and the highest h [r] of each row of a tile; 0 for a row that is all -inf."""
+    shift = logits.amax(1)
+    shift.masked_fill_(torch.isneginf(shift), 0.0)  # -inf minus -inf would be NaN
+    return exp_(logits.sub_(shift[:, None])), shift
 
 
 def _accumulate(totals: list[Tensor], values: Tensor, leaves: list[Tensor], cotangent: Tensor) -> None:

@@ -44,6 +44,25 @@ def test_value_and_gradients_do_not_depend_on_the_tile(n, m, tile, seed, scale):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-11)
 
 
+@settings(max_examples=40, deadline=None)
+@given(n=SIZES, m=SIZES, tile=st.tuples(SIZES, SIZES), seed=st.integers(0, 99), scale=st.sampled_from([0.1, 1, 300]))
+def test_a_matrix_that_is_kept_gives_what_the_dense_one_gives(n, m, tile, seed, scale):
+    x, y = rows(n, seed=seed, scale=scale), rows(m, seed=seed + 1)
+    generator = torch.Generator().manual_seed(seed)
+    bias = torch.randn(m, dtype=torch.float64, generator=generator).requires_grad_()
+    keep = torch.rand(n, m, generator=generator) < 0.6  # whole tiles and whole rows are left out, too
+    options = {"col_bias": bias, "terms": [PairFunction(lambda i, j: keep[i, j])]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("graphcl.objectives.kernel.TILE_CPU", tile)
+        kept = row_lse(x, y, **options)
+        dense = row_lse(x, y, tile=None, **options)
+        torch.testing.assert_close(kept, dense, rtol=1e-12, atol=1e-12)
+        full = keep.any(1)
+        grads = (torch.autograd.grad(out[full].sum(), (x, y, bias)) for out in (kept, dense))
+    for ours, theirs in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-11)
+
+
 def test_gradcheck_with_bias_mask_and_a_learned_weight():
     x, y, bias = rows(7, 3), rows(5, 3, seed=1), torch.randn(5, dtype=torch.float64).requires_grad_()
     net = PairMLP(3, 2).double()
