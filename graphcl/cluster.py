@@ -20,7 +20,7 @@ class Clusters(NamedTuple):
     """A partition of points."""
 
     centroids: Tensor
-    """[K, d] the mean of each cluster's points."""
+    """[K, d] the mean of each cluster's points when it was last computed: once converged, of those of `assignment`."""
     assignment: Tensor
     """[N] int64, the cluster nearest to each point under these centroids."""
     inertia: Tensor

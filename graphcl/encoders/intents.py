@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphcl.ops import refuse_second_derivative
+from graphcl.ops import refuse_second_derivative, without_autocast
 
 _CELLS = 1 << 18
 """Rows x prototypes of a block: 1 MB in float32."""
@@ -33,6 +33,7 @@ class _IntentMixture(torch.autograd.Function):
         return out
 
     @staticmethod
+    @without_autocast
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         refuse_second_derivative("intent_mixture")
         (gradient,) = gradients

@@ -57,8 +57,9 @@ from graphcl.objectives.pairing import (
     within,
 )
 from graphcl.objectives.pairwise import jsd, pair_cross_entropy, pair_sum
-from graphcl.objectives.positives import Edges, Index, Labels, Positives, Soft
+from graphcl.objectives.positives import Edges, Index, Labels, Positives
 from graphcl.objectives.similarity import Similarity, cosine, dot, negative_squared_distance
+from graphcl.objectives.soft import Soft
 from graphcl.objectives.temperature import alignment_tempered
 from graphcl.objectives.weights import (
     ClusterWeight,

@@ -1,35 +1,45 @@
 """What a caller says of the rows of two views, said of the anchors and candidates that a pairing makes of them."""
 
+import torch
 from torch import Tensor
 
 from graphcl.errors import InputError
 from graphcl.objectives.kernel import PairTerm
 from graphcl.objectives.pairing import Pairs
 from graphcl.objectives.positives import Index, Labels, Positives
-from graphcl.objectives.weights import DistinctGroups, Exclude, as_term
+from graphcl.objectives.weights import DistinctGroups, Exclude, as_term, log_weight
 
 
 def positives_of(pairs: Pairs, given: Positives | Tensor | None, labels: Tensor | None) -> Positives:
     """What was given, or rows of one label, or the same row in the other view; `InputError` where it does not fit."""
-    if isinstance(given, Positives):
-        given.refuse_misfit(len(pairs.anchors), len(pairs.candidates))
-        return given
-    if given is None and labels is not None:
+    if given is not None:
+        chosen = as_positives(given, len(pairs.candidates))
+        chosen.refuse_misfit(len(pairs.anchors), len(pairs.candidates))
+        return chosen
+    if labels is not None:
         anchor, candidate = (labels.repeat(times) for times in pairs.repeat)
         _check_ids("labels", anchor, pairs.anchors)
         _check_ids("labels", candidate, pairs.candidates)
         return Labels(anchor, candidate, pairs.own)
-    index = pairs.index if given is None else given
-    if index is None:
+    if pairs.index is None:
         raise InputError(
             f"Which of the {len(pairs.candidates)} candidates belongs to which of the {len(pairs.anchors)} anchors "
             "does not follow from the order of rows; pass positives= or labels=."
         )
-    _check_ids("positives", index, pairs.anchors)
-    chosen = Index(index, len(pairs.candidates))
-    if given is not None:
-        chosen.refuse_misfit(len(pairs.anchors), len(pairs.candidates))
-    return chosen
+    _check_ids("positives", pairs.index, pairs.anchors)
+    return Index(pairs.index, len(pairs.candidates))
+
+
+def as_positives(given: Positives | Tensor, num_candidates: int) -> Positives:
+    """Positives as they are, or the candidate of each anchor, int64 [N], -1 for none."""
+    if isinstance(given, Positives):
+        return given
+    if given.dim() != 1 or given.dtype != torch.int64:
+        raise InputError(
+            f"positives: the candidate of each anchor is int64 [N], got {given.dtype} {list(given.shape)}; say "
+            "pairs as Edges, graded ones as Soft."
+        )
+    return Index(given, num_candidates)
 
 
 def terms_of(
@@ -57,9 +67,11 @@ def queue_terms_of(pairs: Pairs, group: Tensor | None, negative_group: Tensor | 
 
 
 def log_weight_of(candidate_weight: Tensor, pairs: Pairs) -> Tensor:
-    """[M] the logarithm of the candidates' weights."""
+    """[M] the logarithm of the candidates' weights; one of 0 leaves its candidate out, and learns nothing."""
     _check_ids("candidate_weight", candidate_weight, pairs.candidates)
-    return candidate_weight.to(pairs.candidates.dtype).log()
+    if (candidate_weight < 0).any():
+        raise InputError("candidate_weight must not be negative; 0 leaves a candidate out.")
+    return log_weight(candidate_weight.to(pairs.candidates.dtype))
 
 
 def _check_ids(name: str, ids: Tensor, rows: Tensor) -> None:

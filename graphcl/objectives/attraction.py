@@ -10,9 +10,10 @@ from torch import Tensor
 from graphcl.errors import InputError
 from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import row_lse
+from graphcl.objectives.pairing import same_rows
 from graphcl.objectives.pairwise import pair_sum
 from graphcl.objectives.similarity import negative_squared_distance
-from graphcl.objectives.tables import tables
+from graphcl.objectives.tables import refuse_temperature, tables
 from graphcl.objectives.weights import Exclude
 
 
@@ -29,11 +30,13 @@ def attraction_repulsion(
     of length one, nothing bounds others.
 
     Raises:
-        InputError: there are fewer than two views or rows, or the share is not below 1.
+        InputError: there are fewer than two views or rows, views differ in their rows, or the share is not below 1.
     """
-    z = tables(*views)
-    if len(z) < 2 or len(z[0]) < 2:
+    if len(views) < 2 or len(views[0]) < 2:
         raise InputError("Attraction and repulsion need at least two views of at least two rows.")
+    z = tables(*views)
+    for view in z[1:]:
+        same_rows(z[0], view)
     if not 0 <= debias < 1:
         raise InputError(f"debias is a share from 0 to below 1, got {debias}.")
     with torch.autocast(z[0].device.type, enabled=False):
@@ -54,8 +57,15 @@ def attraction_repulsion_to_keys(queries: Sequence[Tensor], keys: Tensor, *, tem
     Sum over rows i of $\sum_v p_v [(1 - \cos(q_i^v, k_i)) - \sum_{j \ne i} w_{ij} (1 - \cos(q_i^v, k_j))]$, p = softmax
     over the views of $|q_i^v - k_i|^2 / T$, w = softmax of the cosines over T. `queries` are views [N, d]; `keys`
     [N, d] is detached. Divide by N for a mean.
+
+    Raises `InputError` where there is no view, a view has other rows than the keys, or the temperature is not above 0.
     """
+    if not queries:
+        raise InputError("Attraction and repulsion need at least one view of queries beside the keys.")
+    refuse_temperature(temperature)
     *views, key = (F.normalize(table, dim=1) for table in tables(*queries, keys))
+    for view in views:
+        same_rows(view, key)
     key = key.detach()
     with torch.autocast(key.device.type, enabled=False):
         near = torch.stack([(view * key).sum(1) for view in views])

@@ -16,7 +16,7 @@ from graphcl.objectives.pairing import Pairing, Pairs, across
 from graphcl.objectives.positives import Positives
 from graphcl.objectives.rows import EachPositive, MeanPositive, SumPositive
 from graphcl.objectives.similarity import Similarity, cosine
-from graphcl.objectives.tables import tables
+from graphcl.objectives.tables import refuse_temperature, tables
 from graphcl.objectives.weights import Transposed
 
 Numerator = Literal["mean", "lse", "each"]
@@ -56,11 +56,12 @@ class Contrast(nn.Module):
     - `probability_floor` e turns the loss into -log(exp(A_i - D_i) + e), as published DCCF does with 1e-8.
     - `direction_weight` is the share of the direction a -> b; the rest goes to b -> a. Only across views. Where the
       reduction is "none", row i of `b` as an anchor goes with row i of `a` (pairs with themselves).
-    - `detach` names what no gradient flows into: "anchors", "candidates" (in each direction), "positive_weight".
+    - `detach` names what no gradient flows into: "anchors", "candidates" (in each direction, with the queue),
+      "positive_weight".
     - `incomplete` says what happens to an anchor without a positive or with an empty denominator: "skip" leaves it out
       of numerator and count of the mean, "error" raises.
     - `reduction` "mean" divides by the number of complete anchors (of positive pairs where the numerator is "each");
-      "sum" does not; "none" returns one loss per anchor (pair), 0 where incomplete.
+      "sum" does not; "none" returns one loss per anchor (per pair, in the order of anchors), 0 where incomplete.
     - `temperature` is a number or a parameter of one element (then learned).
     - `tile` is the kernel's; None is the dense form, which alone can be differentiated twice.
     """
@@ -82,8 +83,8 @@ class Contrast(nn.Module):
         tile: Tile | str | None = "auto",
     ) -> None:
         super().__init__()
-        if not isinstance(temperature, Tensor) and not temperature > 0:
-            raise InputError(f"temperature must be above 0, not {temperature}.")
+        if not isinstance(temperature, Tensor):
+            refuse_temperature(temperature)
         if not 0 <= direction_weight <= 1:
             raise InputError(f"direction_weight is a share between 0 and 1, not {direction_weight}.")
         if direction_weight < 1 and pairing is not across:
@@ -193,7 +194,9 @@ class Contrast(nn.Module):
         tau: Tensor,
     ) -> Tensor:
         x = pairs.anchors.detach() if "anchors" in self.detach else pairs.anchors
-        y = pairs.candidates.detach() if "candidates" in self.detach else pairs.candidates
+        y = pairs.candidates
+        if "candidates" in self.detach:
+            y, queue = y.detach(), None if queue is None else queue.detach()
         # One call for both sides: a similarity may look at them together (centring).
         x, y = self.similarity(x, y if queue is None else torch.cat([y, queue]))
         per_candidate = tau.ndim == 2 and tau.shape[0] == 1

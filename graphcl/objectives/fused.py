@@ -16,7 +16,8 @@ from graphcl.errors import InputError
 from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import Tile, blocks, shifted_exp_
 from graphcl.objectives.positives import refuse_outside
-from graphcl.ops import exp_, full_precision, refuse_second_derivative, through_unit_rows, unit_rows
+from graphcl.objectives.tables import refuse_temperature, tables
+from graphcl.ops import exp_, refuse_second_derivative, through_unit_rows, unit_rows, without_autocast
 
 _TILE_CPU: Tile = (256, 2048)
 """Rows and columns of a tile on the CPU: two MiB in float32, which stay in the second- or third-level cache."""
@@ -42,13 +43,14 @@ def paired_nce(
     a [n, d]: the anchors. b [m, d]: the candidates. positives: the row p of `b` that is the positive of each anchor,
     int64 [n]; without it row i of one is the positive of row i of the other, and the tables are of one shape.
     The same as `InfoNCE(temperature, denominator=All(epsilon), probability_floor=f)(a, b, positives=positives)`, in
-    O((n + m) d) memory; it can be differentiated once.
+    O((n + m) d) memory; it can be differentiated once, and not in the temperature, a number.
 
-    Raises `InputError` where shapes disagree, a positive is no row of `b`, the temperature is not above 0, or the loss
-    not finite.
+    Raises `InputError` where shapes disagree, a positive is no row of `b`, the temperature is not above 0 or learned,
+    epsilon or floor negative, or the loss not finite.
     """
     if a.dim() != 2 or b.dim() != 2 or a.shape[1] != b.shape[1] or not len(a):
         raise InputError(f"paired rows need two tables [n, d] and [m, d], n > 0; got {[*a.shape]} and {[*b.shape]}")
+    x, y = tables(a, b)
     if positives is None and len(a) != len(b):
         raise InputError(f"tables of {len(a)} and {len(b)} rows are not paired row by row; say which are, by positives")
     if positives is not None:
@@ -56,10 +58,16 @@ def paired_nce(
             given = f"{[*positives.shape]} of {positives.dtype}"
             raise InputError(f"positives need an int64 row of b for each of {len(a)} anchors, got {given}")
         refuse_outside("candidate", positives, 0, len(b))
-    if not temperature > 0:
-        raise InputError(f"temperature must be above 0, not {temperature}.")
+    refuse_temperature(temperature)
+    if isinstance(temperature, Tensor):
+        if temperature.requires_grad:
+            raise InputError("paired_nce takes a temperature that is not learned; InfoNCE takes one that is.")
+        temperature = float(temperature)
+    if not (epsilon >= 0 and probability_floor >= 0):
+        raise InputError(f"epsilon and probability_floor must not be negative, got {epsilon} and {probability_floor}.")
+    if not torch.is_grad_enabled():  # a `Function` is not told, and would make the gradients
+        x, y = x.detach(), y.detach()
     with torch.autocast(a.device.type, enabled=False):
-        x, y = full_precision(a), full_precision(b)
         result: Tensor = _PairedNCE.apply(x, y, positives, temperature, epsilon, probability_floor)
     return finite(result, the_first_view=a, the_second_view=b)
 
@@ -112,6 +120,7 @@ class _PairedNCE(torch.autograd.Function):
         return loss.mean()
 
     @staticmethod
+    @without_autocast
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivative("paired_nce")
         (cotangent,) = cotangents

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from graphcl.errors import InputError
-from graphcl.ops import exp_, full_precision, refuse_second_derivative
+from graphcl.errors import InputError, refuse_unknown_word
+from graphcl.ops import exp_, full_precision, refuse_second_derivative, without_autocast
 
 Tile = tuple[int, int]
 """Rows and columns computed at a time."""
@@ -63,8 +63,11 @@ def row_lse(
     chooses it, and keeps a small matrix for the backward pass; None computes the dense [N, M] matrix by plain
     operations, the only form that can be differentiated twice.
 
-    Raises `InputError` where shapes disagree, and on a second derivative of the streaming form.
+    Raises `InputError` where shapes disagree, on another word for `tile`, and on a second derivative of the streaming
+    form.
     """
+    if isinstance(tile, str):
+        refuse_unknown_word("tile", tile, ("auto",))
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise InputError(f"row_lse needs x [N, d] and y [M, d], but got {list(x.shape)} and {list(y.shape)}.")
     if col_bias is not None and col_bias.shape != y.shape[:1]:
@@ -163,6 +166,7 @@ class _RowLse(torch.autograd.Function):
         return lse
 
     @staticmethod
+    @without_autocast
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivative("the streaming log-sum-exp")
         (cotangent,) = cotangents
@@ -228,6 +232,7 @@ class _KeptLse(torch.autograd.Function):
         return lse
 
     @staticmethod
+    @without_autocast
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivative("the streaming log-sum-exp")
         x, y, lse, *kept = ctx.saved_tensors
@@ -237,15 +242,13 @@ class _KeptLse(torch.autograd.Function):
         grad_x = torch.zeros_like(x) if wants_x else None
         grad_y = y.new_zeros(y.shape[1], len(y)) if wants_y else None  # in columns: the faster product
         grad_bias = y.new_zeros(len(y)) if wants_bias else None
-        product = torch.empty_like(x[: ctx.tile[0]])
         tiles = iter(zip(kept[: len(kept) // 2], kept[len(kept) // 2 :], strict=True))
         for rows in blocks(len(x), ctx.tile[0]):
             for cols in blocks(len(y), ctx.tile[1]):
                 mass, shift = next(tiles)
                 weight = cotangent[rows] * (shift - lse[rows]).exp_()
                 if grad_x is not None:
-                    # With `out`, the product keeps its precision under autocast.
-                    grad_x[rows].addcmul_(torch.mm(mass, y[cols], out=product[: len(mass)]), weight[:, None])
+                    grad_x[rows].addcmul_(mass @ y[cols], weight[:, None])
                 if grad_y is not None:
                     grad_y[:, cols].addmm_((x[rows] * weight[:, None]).T, mass)
                 if grad_bias is not None:

@@ -8,7 +8,7 @@ from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import row_argmax
 from graphcl.objectives.pairing import across_and_within
 from graphcl.objectives.similarity import Similarity, dot
-from graphcl.objectives.tables import tables
+from graphcl.objectives.tables import refuse_temperature, tables
 from graphcl.objectives.weights import Exclude
 
 
@@ -24,6 +24,7 @@ def margin_regulariser(a: Tensor, b: Tensor, *, temperature: float = 1.0, simila
     """
     if len(a) < 2:
         raise InputError("The margin regulariser needs at least two rows: one row has no negatives.")
+    refuse_temperature(temperature)
     with torch.autocast(a.device.type, enabled=False):
         pairs = across_and_within(*tables(a, b))
         x, y = similarity(pairs.anchors, pairs.candidates)

@@ -41,8 +41,15 @@ class NegativeQueue(nn.Module):
 
     @torch.no_grad()
     def push(self, rows: Tensor, ids: Tensor | None = None) -> None:
-        """Append `rows` [B, d], displacing the oldest; of a batch larger than the queue the last rows stay."""
-        capacity = len(self.storage)
+        """Append `rows` [B, d], displacing the oldest; of a batch larger than the queue the last rows stay.
+
+        Raises `InputError` for rows of another width, and for ids that are not int64 [B].
+        """
+        capacity, width = self.storage.shape
+        if rows.dim() != 2 or rows.shape[1] != width:
+            raise InputError(f"This queue holds rows of {width} numbers, got a table of shape {list(rows.shape)}.")
+        if ids is not None and (ids.shape != rows.shape[:1] or ids.dtype != torch.int64):
+            raise InputError(f"ids needs an int64 for each of {len(rows)} rows, got {ids.dtype} {list(ids.shape)}.")
         kept = slice(max(0, len(rows) - capacity), len(rows))
         position = (int(self.pushed) + torch.arange(kept.start, kept.stop, device=rows.device)) % capacity
         # A new tensor, because the loss of this step may still hold the old one for its backward pass.

@@ -3,6 +3,7 @@
 "DCL" is the decoupled loss of arXiv 2110.06848 here; PyGCL uses these letters for the debiased one.
 """
 
+from functools import partial
 from typing import Unpack
 
 import torch
@@ -13,6 +14,7 @@ from graphcl.objectives.contrast import Contrast, Detached, Options
 from graphcl.objectives.denominators import Debiased, Decoupled
 from graphcl.objectives.kernel import PairTerm
 from graphcl.objectives.pairing import across_and_within, one_to_one, within
+from graphcl.objectives.tables import tables
 from graphcl.objectives.weights import ClusterWeight, LearnedWeight
 from graphcl.ops import full_precision
 
@@ -79,12 +81,13 @@ class DCLW(DecoupledInfoNCE):
     def __init__(
         self, temperature: float | nn.Parameter = 0.1, *, sigma: float = 0.5, **options: Unpack[Options]
     ) -> None:
-        def positive_weight(similarity: Tensor) -> Tensor:
-            return 2 - len(similarity) * torch.softmax(similarity / sigma, 0)
-
-        options.setdefault("positive_weight", positive_weight)
+        options.setdefault("positive_weight", partial(_inverse_von_mises_fisher, sigma=sigma))
         options.setdefault("detach", _WEIGHT)
         super().__init__(temperature, **options)
+
+
+def _inverse_von_mises_fisher(similarity: Tensor, sigma: float) -> Tensor:
+    return 2 - len(similarity) * torch.softmax(similarity / sigma, 0)
 
 
 class WeightedInfoNCE(Contrast):
@@ -97,7 +100,9 @@ class WeightedInfoNCE(Contrast):
     """
 
     def forward(self, a: Tensor, b: Tensor, clusters: Tensor) -> Tensor:  # type: ignore[override]
-        """`a` and `b` [N, d], `clusters` int64 [K, N]: the cluster of each row in each of K clusterings."""
+        """`a` and `b` [N, d], `clusters` int64 [K, N]: the cluster of each row in each of K clusterings, K > 0."""
+        if clusters.dim() != 2 or clusters.shape[1] != len(a) or not len(clusters):
+            raise InputError(f"clusters needs the shape [K, {len(a)}], K > 0, but has {list(clusters.shape)}.")
         return super().forward(a, b, weight=ClusterWeight(clusters))
 
 
@@ -115,8 +120,8 @@ class AdaptiveInfoNCE(Contrast):
 
     def forward(self, a: Tensor, b: Tensor, group: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """`a` and `b` [N, d], `group` [N] as in `Contrast`; the network sees the views as they are given."""
-        with torch.autocast(a.device.type, enabled=False):
-            weight: PairTerm = LearnedWeight(self.weight_net, full_precision(a), full_precision(b))
+        a, b = tables(a, b)
+        weight: PairTerm = LearnedWeight(self.weight_net, a, b)
         return super().forward(a, b, group=group, weight=weight)
 
 
@@ -134,7 +139,7 @@ class ProtoNCE(Contrast):
         self, z: Tensor, prototypes: Tensor, assignment: Tensor, concentration: Tensor
     ) -> Tensor:
         """`z` [N, d], `prototypes` [C, d], cluster of each row `assignment` [N], temperatures `concentration` [C]."""
-        share = z.new_full((len(prototypes),), len(z) / len(prototypes)) if self.balanced else None
+        share = full_precision(z).new_full((len(prototypes),), len(z) / len(prototypes)) if self.balanced else None
         return super().forward(
             z, prototypes, positives=assignment, temperature=concentration[None], candidate_weight=share
         )

@@ -11,7 +11,7 @@ from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import Tile, row_lse
 from graphcl.objectives.pairing import same_rows
 from graphcl.objectives.similarity import negative_squared_distance
-from graphcl.objectives.tables import tables
+from graphcl.objectives.tables import refuse_temperature, tables
 from graphcl.objectives.weights import Exclude
 
 
@@ -47,6 +47,7 @@ def joint_entropy(x: Tensor, y: Tensor, *, temperature: float = 0.5, tile: Tile 
 
     mean_i log mean_j exp(-(|x_i - x_j|^2 + |y_i - y_j|^2) / (2 temperature)), i = j included; `x` [N, d], `y` [N, e].
     """
+    refuse_temperature(temperature)
     x, y = tables(x, y, least=1, one_width=False)
     same_rows(x, y)
     joined = torch.cat([x, y], 1)

@@ -10,6 +10,7 @@ from torch import Tensor
 from graphcl.errors import InputError
 from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import blocks
+from graphcl.objectives.pairing import same_rows
 from graphcl.objectives.tables import tables
 
 _ROWS = 1024
@@ -28,7 +29,8 @@ def group_ordering(
     `steepness`. `views` are two or more [N, d]. O(N n^3) memory for n candidates.
 
     Raises:
-        InputError: there are fewer than two views, too few rows for so many negatives, or rows that are not finite.
+        InputError: there are fewer than two views, too few rows for so many negatives, views that differ in their rows,
+            or rows that are not finite.
     """
     if len(views) < 2:
         raise InputError("Group ordering needs at least two views: the others are the positives.")
@@ -36,10 +38,13 @@ def group_ordering(
         raise InputError(
             f"n_negatives must be between 1 and {len(views[0]) - 1}, one fewer than rows; got {n_negatives}."
         )
+    given = tables(*views)
+    for view in given[1:]:
+        same_rows(given[0], view)
     with torch.autocast(views[0].device.type, enabled=False):
-        z = [F.normalize(view, dim=1) for view in tables(*views)]
-        for view, given in zip(z, views, strict=True):
-            finite(view.detach(), the_rows_of_a_view=given)
+        z = [F.normalize(view, dim=1) for view in given]
+        for view, rows in zip(z, views, strict=True):
+            finite(view.detach(), the_rows_of_a_view=rows)
         candidates = [view.detach() for view in z] if detach_candidates else z
         losses = []
         for number, anchor in enumerate(z):

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from graphcl.ops import without_autocast
+
 MOST_NODES = 16
 """Interpolation is cheaper than exponentials up to so many nodes per hidden unit."""
 
@@ -23,7 +25,7 @@ class PairMLP(nn.Module):
     - Where the q of each unit lie close together, as those of unit rows do, tanh(p + q) is interpolated in q at
       Chebyshev nodes: one matrix product for all pairs and units (`interpolated`).
     - Else tanh(p + q) = 1 - 2 / (1 + e^2p e^2q): the exponentials are of rows, and one hidden unit after the other is
-      a product, a division and a sum. p and q, the latter centred, are each held within what exponentials can bear (21
+      a product, a division and a sum. p and q, the latter centred, are each held within what exponentials can bear (43
       in float32): only a unit whose rows lie more than twice as far apart says a pair weighs other than it should.
     """
 
@@ -97,6 +99,7 @@ class _SumOfTanh(torch.autograd.Function):
         return total
 
     @staticmethod
+    @without_autocast
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         left, right, weight = ctx.saved_tensors

@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphcl.errors import InputError
+from graphcl.objectives.arguments import as_positives
 from graphcl.objectives.finite import finite
 from graphcl.objectives.kernel import TILE_CPU, TILE_GPU, Tile, blocks
 from graphcl.objectives.positives import Index, Positives
 from graphcl.objectives.similarity import Similarity, cosine, dot
-from graphcl.objectives.tables import tables
-from graphcl.ops import full_precision
+from graphcl.objectives.tables import refuse_temperature, tables
+from graphcl.ops import full_precision, without_autocast
 
 PairValue = Callable[[Tensor, slice, slice], Tensor]
 """Maps logits [r, c] of a slice of anchors and a slice of candidates to values [r, c], entry by entry."""
@@ -49,18 +50,19 @@ def jsd(
     a: Tensor,
     b: Tensor,
     *,
-    positives: Positives | None = None,
+    positives: Positives | Tensor | None = None,
     negatives: PairMask | None = None,
     similarity: Similarity = dot,
 ) -> Tensor:
     """Jensen-Shannon estimator of mutual information, negated (arXiv 1808.06670; DGI, InfoGraph, GCA's "JSD").
 
     mean over positive pairs of softplus(-s) - log 2, plus mean over negative pairs of softplus(s) - log 2. Positives
-    are the pairs (i, i) and negatives all others, unless given. `a` [N, d] and `b` [M, d].
+    are the pairs (i, i) and negatives all others, unless given. `a` [N, d] and `b` [M, d]; `positives` may be the
+    candidate of each anchor, int64 [N].
     """
     with torch.autocast(a.device.type, enabled=False):
         a, b = tables(a, b)
-        chosen = Index(torch.arange(len(a), device=a.device), len(b)) if positives is None else positives
+        chosen = as_positives(torch.arange(len(a), device=a.device) if positives is None else positives, len(b))
         chosen.refuse_misfit(len(a), len(b))
         x, y = similarity(a, b)
         row, col = chosen.edges()
@@ -90,6 +92,7 @@ def pair_cross_entropy(
     Mean over anchors; `target` t in [0, 1] by slices, 1 for the pairs (i, i) unless given (arXiv 2303.15343, where
     `bias` starts at -10 and both are learned). `a` [N, d], `b` [M, d].
     """
+    refuse_temperature(temperature)
     with torch.autocast(a.device.type, enabled=False):
         x, y = similarity(*tables(a, b))
         # The bias is one coordinate more, so that its gradient comes from the same products.
@@ -123,6 +126,7 @@ class _PairSum(torch.autograd.Function):
         return total
 
     @staticmethod
+    @without_autocast
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         if torch.is_grad_enabled():
             raise InputError("The streaming pair sum can be differentiated once, not twice (create_graph=True).")

@@ -8,7 +8,7 @@ positives.
 # ruff: noqa: D102 -- what a method returns is said once, at the protocol or abstract class it implements
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from graphcl.errors import InputError
 from graphcl.objectives.kernel import blocks
+from graphcl.ops import without_autocast
 
 
 class Positives(ABC):
@@ -143,7 +144,7 @@ class Labels(Positives):
         return same
 
     def edges(self) -> Tensor:
-        return _nonzero(self.tile, len(self.anchor), len(self.candidate))
+        return pairs_above_zero(self.tile, len(self.anchor), len(self.candidate))
 
     def transposed(self) -> Positives:
         own = None if self.own is None else torch.argsort(self.own)
@@ -162,6 +163,15 @@ class Edges(Positives):
     """M"""
     weight: Tensor | None = None
     """[E], not negative; None weighs all alike. It shapes the mean; "lse" and "each" take all pairs above 0 alike"""
+
+    def __post_init__(self) -> None:
+        given = self.edge_index
+        if given.dim() != 2 or len(given) != 2 or given.is_floating_point():
+            raise InputError(f"positives: edge_index needs integers [2, E], got {given.dtype} {list(given.shape)}.")
+        if self.weight is not None and self.weight.shape != given.shape[1:]:
+            raise InputError(f"positives: {given.shape[1]} pairs came with weights of shape {list(self.weight.shape)}.")
+        if self.weight is not None and (self.weight < 0).any():
+            raise InputError("positives: weights must not be negative; 0 leaves a pair out.")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -190,7 +200,7 @@ class Edges(Positives):
                 total.index_add_(0, to[part], values[source[part]] * share[part, None])
             return total
 
-        return _Product.apply(
+        return LinearMap.apply(
             y, lambda v: move(v, col, row, self.num_anchors), lambda v: move(v, row, col, self.num_candidates)
         )
 
@@ -215,55 +225,7 @@ class Edges(Positives):
         return Edges(self.edge_index.flip(0), self.num_candidates, self.num_anchors, self.weight)
 
 
-@dataclass(frozen=True, eq=False)
-class Soft(Positives):
-    """Graded targets, computed a block of anchors at a time; no gradient flows into them."""
-
-    affinity: Callable[[slice], Tensor]
-    """maps a slice of anchors to q [r, M], not negative; `lambda rows: q[rows]` for a matrix that fits in memory"""
-    num_anchors: int
-    """N"""
-    num_candidates: int
-    """M"""
-    block: int = 512
-    """anchors at a time"""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.num_anchors, self.num_candidates
-
-    def _blocks(self, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        for rows in blocks(self.num_anchors, self.block):
-            with torch.no_grad():  # never around the yield: an error at the caller's would leave gradients off
-                affinity = self.affinity(rows).to(like.dtype)
-            yield rows, affinity
-
-    def target(self, y: Tensor) -> Tensor:
-        def forward(values: Tensor) -> Tensor:
-            return torch.cat([_shares(q) @ values for _, q in self._blocks(y)])
-
-        def backward(cotangent: Tensor) -> Tensor:
-            return sum((_shares(q).T @ cotangent[rows] for rows, q in self._blocks(y)), torch.zeros_like(y))
-
-        return _Product.apply(y, forward, backward)
-
-    def present(self) -> Tensor:
-        return torch.cat([self.affinity(rows).sum(1) > 0 for rows in blocks(self.num_anchors, self.block)])
-
-    def tile(self, rows: slice, cols: slice) -> Tensor:
-        return self.affinity(rows)[:, cols] > 0
-
-    def edges(self) -> Tensor:
-        return _nonzero(self.tile, self.num_anchors, self.num_candidates)
-
-    def transposed(self) -> Positives:
-        def affinity(cols: slice) -> Tensor:
-            return torch.cat([self.affinity(rows)[:, cols] for rows in blocks(self.num_anchors, self.block)]).T
-
-        return Soft(affinity, self.num_candidates, self.num_anchors, self.block)
-
-
-class _Product(torch.autograd.Function):
+class LinearMap(torch.autograd.Function):
     """A constant linear map and its transpose, neither of them stored as a matrix."""
 
     @staticmethod
@@ -274,9 +236,10 @@ class _Product(torch.autograd.Function):
         return forward(y)
 
     @staticmethod
+    @without_autocast
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None, None]:
         # Applied as a Function again, so that a second derivative is as right as the first.
-        return _Product.apply(cotangents[0], ctx.backward_map, ctx.forward_map), None, None
+        return LinearMap.apply(cotangents[0], ctx.backward_map, ctx.forward_map), None, None
 
 
 def refuse_outside(what: str, numbers: Tensor, least: int, end: int) -> None:
@@ -286,12 +249,8 @@ def refuse_outside(what: str, numbers: Tensor, least: int, end: int) -> None:
         raise InputError(f"positives: {what} {int(wrong[0])} is named, but they are numbered {least}..{end - 1}.")
 
 
-def _shares(affinity: Tensor) -> Tensor:
-    mass = affinity.sum(1, keepdim=True)
-    return affinity / torch.where(mass > 0, mass, 1.0)
-
-
-def _nonzero(tile: Callable[[slice, slice], Tensor], num_anchors: int, num_candidates: int) -> Tensor:
+def pairs_above_zero(tile: Callable[[slice, slice], Tensor], num_anchors: int, num_candidates: int) -> Tensor:
+    """Int64 [2, E]: the pairs of `tile`, a block of anchors at a time."""
     found = [torch.empty(2, 0, dtype=torch.int64)]
     for rows in blocks(num_anchors, 1024):
         row, col = tile(rows, slice(0, num_candidates)).nonzero().T

@@ -29,3 +29,10 @@ def tables(*given: Tensor, least: int = 0, one_width: bool = True) -> list[Tenso
             )
     dtype = reduce(torch.promote_types, (table.dtype for table in map(full_precision, given)))
     return [table.to(dtype) for table in given]
+
+
+def refuse_temperature(temperature: float | Tensor) -> None:
+    """Raise `InputError` unless a temperature is above 0."""
+    above = bool((temperature > 0).all()) if isinstance(temperature, Tensor) else temperature > 0
+    if not above:
+        raise InputError(f"temperature must be above 0, not {temperature}.")

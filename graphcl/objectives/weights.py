@@ -160,8 +160,7 @@ class PairMatrix:
         return (self.weight,)
 
     def __call__(self, logits: Tensor, rows: slice, cols: slice, *tensors: Tensor) -> Tensor:
-        weight = tensors[0][rows, cols].to(logits.dtype)
-        return logits + weight.clamp(min=torch.finfo(logits.dtype).tiny).log().masked_fill(weight == 0, -torch.inf)
+        return logits + log_weight(tensors[0][rows, cols].to(logits.dtype))
 
 
 class LearnedWeight:
@@ -174,12 +173,14 @@ class LearnedWeight:
     def __init__(self, net: nn.Module, x: Tensor, y: Tensor) -> None:
         learned = dict(net.named_parameters())
         self.net, self.names = net, tuple(learned)
-        self.tensors: tuple[Tensor, ...] = (full_precision(x), full_precision(y), *learned.values())
+        # The network works in its own type, whatever that of the rows.
+        views = [view.to(next(iter(learned.values())).dtype) if learned else full_precision(view) for view in (x, y)]
+        self.tensors: tuple[Tensor, ...] = (*views, *learned.values())
 
     def __call__(self, logits: Tensor, rows: slice, cols: slice, *tensors: Tensor) -> Tensor:
         x, y, *parameters = tensors
         named = dict(zip(self.names, parameters, strict=True))
-        return logits + torch.func.functional_call(self.net, named, (x[rows], y[cols]))
+        return logits + torch.func.functional_call(self.net, named, (x[rows], y[cols])).to(logits.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +195,11 @@ class Transposed:
 
     def __call__(self, logits: Tensor, rows: slice, cols: slice, *tensors: Tensor) -> Tensor:
         return self.term(logits.T, cols, rows, *tensors).T
+
+
+def log_weight(weight: Tensor) -> Tensor:
+    """Logarithms of weights w >= 0; -inf at 0, without the infinite gradient of the logarithm there."""
+    return weight.clamp(min=torch.finfo(weight.dtype).tiny).log().masked_fill(weight == 0, -torch.inf)
 
 
 def as_term(weight: PairTerm | Tensor, shape: tuple[int, int]) -> PairTerm:

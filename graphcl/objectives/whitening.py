@@ -18,13 +18,16 @@ def group_whitening(
     in the authors' code, which has no epsilon.
 
     Raises:
-        InputError: the groups are not of one size, or there are no more rows than features in one.
+        InputError: the groups are not of one size, there are no more rows than features in one, or an order of features
+            is none.
     """
     rows, size = x.shape
     if n_groups < 1 or size % n_groups:
         raise InputError(f"n_groups: {size} features do not fall into {n_groups} groups of one size.")
     if rows <= size // n_groups:
         raise InputError(f"{rows} rows are too few to whiten {size // n_groups} features together; take twice as many.")
+    if permutation is not None and sorted(permutation.tolist()) != list(range(size)):
+        raise InputError(f"permutation: must name each of the {size} features once.")
     x = full_precision(x)
     order = torch.arange(size, device=x.device) if permutation is None else permutation
     with torch.autocast(x.device.type, enabled=False):

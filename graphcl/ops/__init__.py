@@ -5,7 +5,7 @@ Rows receive, columns send: entry (i, j) carries row j of the input to row i of 
 
 from graphcl.ops.adjacency import normalize, symmetric_adjacency
 from graphcl.ops.exponential import exp_
-from graphcl.ops.gradients import refuse_second_derivative, through_unit_rows, unit_rows
+from graphcl.ops.gradients import refuse_second_derivative, through_unit_rows, unit_rows, without_autocast
 from graphcl.ops.layout import degree, rows_of, sorted_csr
 from graphcl.ops.matrix import SparseMatrix
 from graphcl.ops.precision import full_precision
@@ -29,4 +29,5 @@ __all__ = [
     "symmetric_adjacency",
     "through_unit_rows",
     "unit_rows",
+    "without_autocast",
 ]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from graphcl.errors import refuse_unknown_word
 from graphcl.ops.layout import degree
-from graphcl.ops.matrix import SparseMatrix
+from graphcl.ops.matrix import SparseMatrix, check_edges
 from graphcl.ops.precision import full_precision
 
 
@@ -22,11 +22,14 @@ def normalize(
 
     by "both": $w_{ij} / \sqrt{d_i d_j}$ with the sums of rows $d_i$ and of columns $d_j$ (Kipf & Welling, ICLR 2017);
     by "row": $w_{ij} / d_i$. A node whose degree is zero sends and receives nothing: no infinity, no NaN.
+
+    Raises `InputError` for edges that are no integers [2, E] of these nodes, or a weight that is not [E].
     """
     refuse_unknown_word("by", by, ("both", "row"))
     num_rows, num_cols = (num_nodes, num_nodes) if isinstance(num_nodes, int) else num_nodes
+    weight = torch.ones(edge_index.shape[-1], device=edge_index.device) if weight is None else weight
+    check_edges(edge_index, weight, num_rows, num_cols)
     row, col = edge_index
-    weight = torch.ones(row.numel(), device=row.device) if weight is None else weight
     if (wide := full_precision(weight)) is not weight:
         return normalize(edge_index, num_nodes, wide, by=by).to(weight.dtype)
     by_row = degree(row, num_rows, weight)

@@ -1,9 +1,26 @@
 """Pieces of backward passes that are written by hand."""
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor
 
 from graphcl.errors import InputError
+
+Gradients = TypeVar("Gradients")
+
+
+def without_autocast(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
+    """The backward pass of a `Function` in the precision of its tables, wherever `loss.backward()` is called."""
+
+    @wraps(backward)
+    def plain(ctx: Any, *cotangents: Tensor) -> Gradients:
+        with torch.autocast(cotangents[0].device.type, enabled=False):
+            return backward(ctx, *cotangents)
+
+    return plain
 
 
 def refuse_second_derivative(name: str) -> None:

@@ -57,7 +57,7 @@ class SparseMatrix(nn.Module):
         """
         num_rows, num_cols = (shape, shape) if isinstance(shape, int) else shape
         value = torch.ones(edge_index.size(1), device=edge_index.device) if value is None else value
-        _check_edges(edge_index, value, num_rows, num_cols)
+        check_edges(edge_index, value, num_rows, num_cols)
         crow, col, order = sorted_csr(edge_index, num_rows)
         return cls(crow, col, value[order], num_cols)
 
@@ -94,7 +94,9 @@ class SparseMatrix(nn.Module):
         return torch.stack([self.row, self.col])
 
     def with_value(self, value: Tensor) -> "SparseMatrix":
-        """The same pattern with other values [E]."""
+        """The same pattern with other values [E]; `InputError` where there are not as many."""
+        if value.shape != self.col.shape:
+            raise InputError(f"{self.num_edges} entries came with values of shape {tuple(value.shape)}")
         return SparseMatrix(self.crow, self.col, value.to(self.value.dtype), self.num_cols)
 
     def dense(self) -> Tensor:
@@ -115,7 +117,8 @@ class SparseMatrix(nn.Module):
         return self._crow_t, self._col_t, self.num_rows
 
 
-def _check_edges(edge_index: Tensor, value: Tensor, num_rows: int, num_cols: int) -> None:
+def check_edges(edge_index: Tensor, value: Tensor, num_rows: int, num_cols: int) -> None:
+    """Raise `InputError` unless these are edges [2, E] between so many rows and columns, with a value each."""
     if edge_index.dim() != 2 or edge_index.size(0) != 2 or edge_index.is_floating_point():
         raise InputError(
             f"edge_index must be integers of shape [2, E], got {edge_index.dtype} {tuple(edge_index.shape)}"

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphcl.errors import InputError
+from graphcl.ops.gradients import without_autocast
 from graphcl.ops.matrix import SparseMatrix
 from graphcl.ops.precision import full_precision
 
@@ -35,7 +36,8 @@ def spmm(matrix: SparseMatrix, x: Tensor, value: Tensor | None = None, *, transp
     if value is None and matrix.value.requires_grad:
         value = matrix.value
     wide = full_precision(x)
-    result: Tensor = _Product.apply(matrix, wide, None if value is None else value.to(wide.dtype), transpose)
+    with torch.autocast(x.device.type, enabled=False):
+        result: Tensor = _Product.apply(matrix, wide, None if value is None else value.to(wide.dtype), transpose)
     return result.to(x.dtype)
 
 
@@ -47,7 +49,8 @@ def edge_dot(matrix: SparseMatrix, a: Tensor, b: Tensor) -> Tensor:
             f"one length, got {tuple(a.shape)} and {tuple(b.shape)}"
         )
     dtype = torch.promote_types(a.dtype, b.dtype)
-    result: Tensor = _EdgeDot.apply(matrix, full_precision(a.to(dtype)), full_precision(b.to(dtype)))
+    with torch.autocast(a.device.type, enabled=False):
+        result: Tensor = _EdgeDot.apply(matrix, full_precision(a.to(dtype)), full_precision(b.to(dtype)))
     return result.to(dtype)
 
 
@@ -66,6 +69,7 @@ class _Product(torch.autograd.Function):
         return _multiply(crow, col, weight, x.detach().contiguous(), num_cols)
 
     @staticmethod
+    @without_autocast
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None, None]:
         (gradient,) = gradients
         x, value = ctx.saved_tensors
@@ -88,6 +92,7 @@ class _EdgeDot(torch.autograd.Function):
         return _sampled_product(matrix, a.detach().contiguous(), b.detach().contiguous())
 
     @staticmethod
+    @without_autocast
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
         (gradient,) = gradients
         a, b = ctx.saved_tensors

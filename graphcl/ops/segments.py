@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from graphcl.errors import refuse_unknown_word
+from graphcl.errors import InputError, refuse_unknown_word
 from graphcl.ops.layout import rows_of
 from graphcl.ops.precision import full_precision
 
@@ -21,8 +21,13 @@ def segment_reduce(values: Tensor, crow: Tensor, reduce: Reduction = "sum", *, b
     backend: "scatter" needs torch-scatter; "auto" takes it where it is installed and wins, which is for extrema on
     CUDA. Among equal extrema the gradient is shared (native) or goes to one (scatter).
     Half precision is computed in float32 and rounded once.
+
+    Raises `InputError` for an unknown word, and where torch-scatter is asked for and not installed.
     """
     refuse_unknown_word("reduce", reduce, get_args(Reduction))
+    refuse_unknown_word("backend", backend, get_args(Backend))
+    if backend == "scatter" and not has_scatter():
+        raise InputError("backend: 'scatter' needs the package torch-scatter; install it, or take 'native' or 'auto'.")
     if (wide := full_precision(values)) is not values:
         return segment_reduce(wide, crow, reduce, backend=backend).to(values.dtype)
     if backend == "scatter" or (backend == "auto" and reduce in ("max", "min") and values.is_cuda and has_scatter()):

@@ -20,6 +20,7 @@ from graphcl.ops import (
     spmm,
     through_unit_rows,
     unit_rows,
+    without_autocast,
 )
 
 
@@ -65,6 +66,7 @@ class _CosinePropagation(torch.autograd.Function):
         return out
 
     @staticmethod
+    @without_autocast
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
         refuse_second_derivative("cosine_propagation")
         h, x, weight, share, out = ctx.saved_tensors

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from graphcl.encoders.intents import intent_mixture
 from graphcl.errors import InputError
 from graphcl.objectives import (
     DCL,
@@ -15,15 +16,21 @@ from graphcl.objectives import (
     MomentumInfoNCE,
     NTXent,
     PairMLP,
+    Soft,
     SupCon,
     WeightedInfoNCE,
     across,
+    attraction_repulsion,
     barlow_twins,
+    circle,
     dot,
     first_across_and_within,
+    jsd,
+    pair_cross_entropy,
     pair_sum,
     vicreg,
 )
+from graphcl.objectives.fused import paired_nce
 
 
 def views(n, d=6, seed=0, dtype=torch.float32):
@@ -139,17 +146,34 @@ def test_half_precision_rows(dtype, loss):
     assert torch.autograd.grad(value, a)[0].dtype == dtype
 
 
-def test_autocast_changes_nothing():
+UNDER_AUTOCAST = {
+    "infonce": InfoNCE(0.05),
+    "streamed": InfoNCE(0.05, tile=(7, 9)),
+    "adaptive": AdaptiveInfoNCE(PairMLP(6, 4)),
+    "soft": lambda a, b: InfoNCE(0.05)(a, b, positives=Soft(lambda rows: torch.eye(30)[rows], 30, 30)),
+    "paired": lambda a, b: paired_nce(a, b, 0.05),
+    "pair_sum": lambda a, b: pair_sum(a, b, lambda logits, rows, cols: logits).sum(),
+    "jsd": jsd,
+    "sigmoid": pair_cross_entropy,
+    "attraction": lambda a, b: attraction_repulsion((a, b)),
+    "circle": lambda a, b: circle(torch.cat([a, b]), torch.arange(30).repeat(2)),
+    "intents": lambda a, b: intent_mixture(a, b.T).square().mean(),
+}
+
+
+@pytest.mark.parametrize("loss", UNDER_AUTOCAST.values(), ids=UNDER_AUTOCAST)
+def test_autocast_changes_neither_values_nor_gradients(loss):
     a, b = views(30)
-    adaptive = AdaptiveInfoNCE(PairMLP(6, 4))
-    for loss in (InfoNCE(0.05), adaptive):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            inside = loss(a, b)
-        assert torch.equal(inside, loss(a, b))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = loss(a, b)
+        (grad_inside,) = torch.autograd.grad(inside, a)
+    outside = loss(a, b)
+    assert torch.equal(inside, outside)
+    assert torch.equal(grad_inside, torch.autograd.grad(outside, a)[0])
 
 
-@pytest.mark.parametrize("loss", [barlow_twins, vicreg, lambda a, b: pair_sum(a, b, lambda logits, rows, cols: logits)])
-def test_autocast_changes_nothing_beside_the_family(loss):
+@pytest.mark.parametrize("loss", [barlow_twins, vicreg])
+def test_autocast_changes_no_value_of_plain_operations(loss):
     a, b = views(30)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = loss(a, b)
@@ -206,5 +230,23 @@ def test_what_is_detached_gets_no_gradient():
     a, b = views(5)
     loss = InfoNCE(detach=("candidates",))(a, b)
     assert torch.autograd.grad(loss, (a, b), allow_unused=True)[1] is None
-    loss = MomentumInfoNCE()(a, b, negatives=views(7, seed=1)[0])
-    assert torch.autograd.grad(loss, (a, b), allow_unused=True)[1] is None
+    queue = views(7, seed=1)[0]
+    loss = MomentumInfoNCE()(a, b, negatives=queue)
+    assert torch.autograd.grad(loss, (a, b, queue), allow_unused=True)[1:] == (None, None)
+
+
+def test_a_candidate_that_weighs_nothing_leaves_every_gradient_finite():
+    a, b = views(4)
+    weight = torch.tensor([0.0, 1.0, 2.0, 3.0], requires_grad=True)
+    (grad,) = torch.autograd.grad(InfoNCE()(a, b, candidate_weight=weight), weight)
+    assert torch.isfinite(grad).all()
+    assert grad[0] == 0
+    with pytest.raises(InputError, match="candidate_weight must not be negative"):
+        InfoNCE()(a, b, candidate_weight=-weight.detach())
+
+
+def test_a_weight_net_works_in_its_own_type():
+    a, b = (z.detach() for z in views(9))
+    net = PairMLP(6, 4)
+    torch.testing.assert_close(AdaptiveInfoNCE(net)(a.double(), b.double()).float(), AdaptiveInfoNCE(net)(a, b))
+    assert torch.isfinite(AdaptiveInfoNCE(net.double())(a, b))

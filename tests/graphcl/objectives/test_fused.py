@@ -83,6 +83,13 @@ def test_mistakes_are_named():
     for outside in (-1, 4):
         with pytest.raises(InputError, match=f"candidate {outside}"):
             paired_nce(torch.ones(2, 2), torch.ones(4, 2), 1.0, positives=torch.tensor([0, outside]))
+    with pytest.raises(InputError, match="floating point"):
+        paired_nce(torch.ones(3, 2, dtype=torch.int64), torch.ones(3, 2), 1.0)
+    with pytest.raises(InputError, match="that is not learned"):
+        paired_nce(torch.ones(3, 2), torch.ones(3, 2), torch.tensor(0.2, requires_grad=True))
+    for wrong in ({"epsilon": -1e-8}, {"probability_floor": -1e-8}):
+        with pytest.raises(InputError, match="must not be negative"):
+            paired_nce(torch.ones(3, 2), torch.ones(3, 2), 1.0, **wrong)
     a = torch.randn(3, 2, requires_grad=True)
     with pytest.raises(InputError, match="second derivative"):
         torch.autograd.grad(paired_nce(a, a.detach() + 1, 1.0), a, create_graph=True)

@@ -152,6 +152,22 @@ def test_soft_targets_that_are_one_hot_are_info_nce_and_cost_at_least_their_entr
 
 
 @identity
+@given(n=ROWS, m=ROWS, seed=SEEDS)
+def test_soft_positives_may_be_turned_round(n, m, seed):
+    generator = torch.Generator().manual_seed(seed)
+    alike = (torch.rand(n, m, generator=generator, dtype=torch.float64) - 0.3).clamp(min=0)
+    turned = Soft(lambda rows: alike[rows], n, m, block=2).transposed()
+    plain = Soft(lambda rows: alike.T[rows], m, n)
+    assert turned.shape == plain.shape
+    assert turned.transposed().shape == (n, m)
+    assert torch.equal(turned.present(), plain.present())
+    assert torch.equal(turned.edges(), plain.edges())
+    assert torch.equal(turned.tile(slice(1, 3), slice(0, 2)), plain.tile(slice(1, 3), slice(0, 2)))
+    y = torch.randn(n, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    same(turned.target(y).square().sum(), plain.target(y).square().sum(), (y,))
+
+
+@identity
 @given(n=ROWS, seed=SEEDS)
 def test_candidate_weights_count_copies(n, seed):
     a, b = views(n, seed)

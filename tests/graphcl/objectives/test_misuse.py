@@ -1,5 +1,7 @@
 """What contrastive losses are told about rows: what does not fit is refused, what is left out counts for nothing."""
 
+import pickle
+
 import pytest
 import torch
 
@@ -24,6 +26,7 @@ from graphcl.objectives import (
     alignment,
     alignment_tempered,
     attraction_repulsion,
+    attraction_repulsion_to_keys,
     barlow_twins,
     circle,
     dot,
@@ -190,3 +193,71 @@ def test_a_mean_over_no_row_is_refused(objective):
 
 def test_no_row_at_all_has_the_loss_zero():
     assert SupCon()(A[:0], labels=torch.zeros(0, dtype=torch.long)) == InfoNCE()(A[:0], B[:0]) == 0
+
+
+@pytest.mark.parametrize("shape", [(2, 6), (4,), (4, 2), (0, 4)])
+def test_clusters_are_of_the_rows(shape):
+    with pytest.raises(InputError, match=r"clusters needs the shape \[K, 4\]"):
+        WeightedInfoNCE()(A, B, torch.zeros(shape, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    "contrast",
+    [
+        lambda: attraction_repulsion((A, B[:1])),
+        lambda: attraction_repulsion_to_keys((A,), B[:1]),
+        lambda: group_ordering((A, B[:3]), n_negatives=2),
+    ],
+)
+def test_views_of_other_rows_are_refused(contrast):
+    with pytest.raises(InputError, match="Two views need the same rows"):
+        contrast()
+
+
+def test_attraction_needs_queries():
+    with pytest.raises(InputError, match="at least one view"):
+        attraction_repulsion_to_keys((), B)
+
+
+@pytest.mark.parametrize(
+    ("positives", "message"),
+    [
+        (lambda: torch.ones(4, dtype=torch.bool), r"int64 \[N\], got torch.bool"),
+        (lambda: torch.ones(4, 4), "say pairs as Edges"),
+        (lambda: Edges(torch.zeros(3, 2, dtype=torch.int64), 4, 4), r"integers \[2, E\]"),
+        (lambda: Edges(torch.zeros(2, 2, dtype=torch.int64), 4, 4, torch.ones(3)), r"2 pairs came with weights"),
+        (lambda: Edges(torch.zeros(2, 1, dtype=torch.int64), 4, 4, -torch.ones(1)), "not be negative"),
+    ],
+)
+def test_positives_of_the_wrong_kind_are_refused(positives, message):
+    with pytest.raises(InputError, match=message):
+        InfoNCE()(A, B, positives=positives())
+
+
+def test_jsd_takes_the_candidate_of_each_anchor():
+    assert torch.equal(jsd(A, B, positives=torch.arange(4)), jsd(A, B))
+
+
+@pytest.mark.parametrize(
+    "contrast",
+    [
+        lambda t: margin_regulariser(A, B, temperature=t),
+        lambda t: pair_cross_entropy(A, B, temperature=t),
+        lambda t: joint_entropy(A, B, temperature=t),
+        lambda t: attraction_repulsion_to_keys((A,), B, temperature=t),
+        lambda t: paired_nce(A, B, t),
+        InfoNCE,
+    ],
+)
+def test_a_temperature_is_above_zero(contrast):
+    with pytest.raises(InputError, match=r"temperature must be above 0, not -0\.2"):
+        contrast(-0.2)
+
+
+def test_a_tile_is_no_other_word():
+    with pytest.raises(InputError, match="'auto' is the nearest"):
+        InfoNCE(tile="dense")(A, B)
+
+
+def test_dclw_can_be_copied_to_other_processes():
+    assert torch.equal(pickle.loads(pickle.dumps(DCLW()))(A, B), DCLW()(A, B))
