@@ -22,6 +22,8 @@ LOSSES = {"bpr": "bpr", "emb_reg": "reg", "cen_reg": "intent_reg", "ssl": "contr
 SIGNALS = {"intent": "intent", "gaa": "local", "iaa": "disentangled"}
 """Likewise for signals."""
 PARAMETERS = ("user_embedding", "item_embedding", "user_intent", "item_intent")
+NOTHING = torch.zeros(())
+"""A term of weight 0, which is not computed."""
 
 
 def recognises(names: Collection[str]) -> bool:
@@ -146,7 +148,7 @@ def losses(archive: Archive, prefix: str, dtype: torch.dtype) -> Iterator[Check]
     model = golden.model
     terms = model(golden.batch(prefix), "all")
     for theirs, ours in LOSSES.items():
-        yield golden.check(f"{prefix}loss_{theirs}", terms[ours])
+        yield golden.check(f"{prefix}loss_{theirs}", terms.get(ours, NOTHING))
     total = torch.stack(list(terms.values())).sum()
     yield golden.check(f"{prefix}loss_total", total)
     found = torch.autograd.grad(total, [model.embedding, model.user_intent, model.item_intent])
@@ -161,7 +163,7 @@ def adam(archive: Archive, dtype: torch.dtype) -> Iterator[Check]:
     optimizer = torch.optim.Adam(model.parameters(), lr=float(archive["cfg_adam_lr"]))
     for step, (user, positive, negative) in enumerate(golden["adam_batches"]):
         terms = model(Triples(user, positive, negative.unsqueeze(1)), "all")
-        named = torch.stack([terms[name] for name in LOSSES.values()])
+        named = torch.stack([terms.get(name, NOTHING).to(dtype) for name in LOSSES.values()])
         yield Check(f"adam_losses {step}", archive["adam_losses"][step], named)
         optimizer.zero_grad()
         named.sum().backward()

@@ -142,7 +142,8 @@ def check_loss(golden: Golden) -> Iterator[Check]:
         yield from _meow_parts(golden, model, u, v)
         terms = _meow_terms(golden, model, u, v)
         yield golden.check("loss_info", terms["info"])
-        yield golden.check("loss_proto", terms["proto"] / model.config.proto_weight)
+        yield golden.check("loss_proto", terms["proto"])
+        terms["proto"] = model.config.proto_weight * terms["proto"]
         similarity = u @ v.T
     else:
         assert isinstance(model, AdaMEOW)
@@ -163,12 +164,13 @@ def check_loss(golden: Golden) -> Iterator[Check]:
 
 
 def _meow_terms(golden: Golden, model: MEOW, u: Tensor, v: Tensor) -> dict[str, Tensor]:
-    """The terms from the authors' centroids and concentrations, which they computed in float32."""
-    clusters = torch.stack([golden["assign0"], golden["assign1"]])
+    """The terms alone, from the authors' centroids and concentrations, which they computed in float32."""
+    clusters = torch.stack([golden[f"assign{number}"] for number in range(len(golden["num_clusters"]))])
     proto = [
-        model.proto(u, golden[f"centroid{number}"], clusters[number], golden[f"density{number}"]) for number in (0, 1)
+        model.proto(u, golden[f"centroid{number}"], own, golden[f"density{number}"])
+        for number, own in enumerate(clusters)
     ]
-    return {"info": model.info(u, v, clusters), "proto": model.config.proto_weight * torch.stack(proto).mean()}
+    return {"info": model.info(u, v, clusters), "proto": torch.stack(proto).mean()}
 
 
 def _meow_parts(golden: Golden, model: MEOW, u: Tensor, v: Tensor) -> Iterator[Check]:
@@ -217,8 +219,11 @@ def build(golden: Golden) -> MetaPathEmbedder:
     }
     model: MetaPathEmbedder
     if adaptive:
-        hidden = golden["param:MLP.0.weight"].shape[0]
-        model = AdaMEOW(golden.graph(), AdaMEOW.Config(**common, weight_hidden_size=hidden))
+        sizes: dict[str, Any] = {
+            "projection_size": golden["param:project.weight"].shape[0],
+            "weight_hidden_size": golden["param:MLP.0.weight"].shape[0],
+        }
+        model = AdaMEOW(golden.graph(), AdaMEOW.Config(**common, **sizes))
     else:
         clusters = tuple(golden["num_clusters"].tolist())
         config = MEOW.Config(**common, n_clusters=clusters, proto_weight=float(golden["lam_proto"]))

@@ -81,7 +81,8 @@ class SequenceRecommender(Recommender):
         super().__init__(train, config)
         self.config: SequenceRecommender.Config = config
         self.histories = train.histories
-        self.items = nn.Embedding(train.num_items + 2, config.embedding_size)
+        # Reading padding teaches it nothing, as in every author's code; as a class of a softmax it does learn.
+        self.items = nn.Embedding(train.num_items + 2, config.embedding_size, padding_idx=train.num_items)
         self.encoder = encoder_of(config)
         self.start_weights()
 

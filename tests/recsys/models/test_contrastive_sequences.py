@@ -1,4 +1,4 @@
-"""CL4SRec, DuoRec and ICLRec: what each contrasts."""
+"""CL4SRec, DuoRec, ICLRec and MCLRec: what each contrasts, and what learns from it."""
 
 import torch
 from worlds import cycle
@@ -8,6 +8,7 @@ from recsys.data.ragged import Ragged
 from recsys.models.cl4srec import CL4SRec
 from recsys.models.duorec import DuoRec
 from recsys.models.iclrec import ICLRec
+from recsys.models.mclrec import MCLRec
 
 SMALL = {"embedding_size": 8, "inner_size": 8, "max_length": 6}
 
@@ -77,3 +78,14 @@ def test_iclrec_has_a_target_at_every_item() -> None:
     scores = model.encode_every(batch.history) @ model.items.weight[: model.num_items].T
     expected = torch.nn.functional.cross_entropy(scores, batch.target)
     torch.testing.assert_close(model(batch, "all")["next_item"], expected, rtol=0, atol=1e-12)
+
+
+def test_mclrec_teaches_padding_nothing_where_a_view_ends_on_a_mask() -> None:
+    model, batch = made(MCLRec, cl_weight=1.0, meta_weight=1.0)
+    masked = batch._replace(first=Ragged.of([[1, model.padding_id]] * len(batch.target)))
+    terms = model(masked, "encoder")
+    (plain,) = torch.autograd.grad(terms["contrast"] + terms["meta"], model.items.weight, retain_graph=True)
+    assert not plain[model.padding_id].any()
+    assert plain[: model.num_items].any()
+    (softmax,) = torch.autograd.grad(terms["next_item"], model.items.weight)
+    assert softmax[model.padding_id].any()  # a class that is never right
