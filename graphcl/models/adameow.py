@@ -30,7 +30,9 @@ class AdaMEOW(MetaPathEmbedder):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(MetaPathEmbedder.Config):
-        """Defaults as the authors have them for ACM where they differ by data set."""
+        """Sizes as the authors have them for ACM. Their temperature there (1.0), shares of masked features and edges
+        (0.3, 0.3 and 0.2), dropout 0.3 and all nodes in one batch are set in our configurations of it, not here.
+        """
 
         weight_hidden_size: Count = 16
         """Width of the network that weighs pairs."""

@@ -31,7 +31,9 @@ class MEOW(MetaPathEmbedder):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(MetaPathEmbedder.Config):
-        """Defaults as the authors have them for ACM where they differ by data set."""
+        """Sizes as the authors have them for ACM. Their temperature there (0.4), shares of masked features and edges
+        (0.3, 0.3 and 0.2) and all nodes in one batch are set in our configurations of it, not here.
+        """
 
         n_clusters: tuple[Count, ...] = (100, 300)
         """Clusters of each clustering."""

@@ -68,8 +68,14 @@ class Ratio:
         return self.scope if self.by == "time" else None
 
     def divide(self, events: Interactions | Released) -> Split:
-        """Three parts."""
+        """Three parts; where events have no times, their order in the file is a user's order of time.
+
+        Raises:
+            InputError: all events are to be divided by time together, and they have none.
+        """
         events = undivided(events)
+        if self.order == "global" and events.time is None:
+            raise InputError("split: by: time with scope: global needs times; name the reader's time column")
         order = events.chronological if self.by == "time" else shuffled(len(events), self.seed)
         group = events.user if self.scope == "user" else torch.zeros_like(events.user)
         return cut(events, held_out(group, order, self.valid, self.test))
@@ -77,7 +83,9 @@ class Ratio:
     def words(self, events: Interactions | Released) -> str:
         """The rule in words that a table can show."""
         whose = "each user's events" if self.scope == "user" else "all events"
-        how = f"at random, seed {self.seed}" if self.by == "random" else "in the order of time"
+        timeless = isinstance(events, Interactions) and events.time is None
+        by_time = "in the order of the file" if timeless else "in the order of time"
+        how = f"at random, seed {self.seed}" if self.by == "random" else by_time
         return f"{self.train:g} : {self.valid:g} : {self.test:g} of {whose}, {how}"
 
 
@@ -164,10 +172,10 @@ class GlobalTime:
         return seconds("valid_from", self.valid_from), seconds("test_from", self.test_from)
 
     def divide(self, events: Interactions | Released) -> Split:
-        """Three parts.
+        """Three parts; one is empty where no event, or only a moment that is divided no further, lies in its time.
 
         Raises:
-            InputError: there are no times, or a part is empty.
+            InputError: there are no times.
         """
         events = undivided(events)
         if events.time is None:

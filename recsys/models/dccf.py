@@ -5,8 +5,10 @@ among the distinct users and the distinct positive items of a batch, over the la
 batch's rows, with multiplicity.
 
 Deviations: `reg_weight` is the library's (half the squares over the batch size; the authors' 2.5e-5 is twice the batch
-size times 2.5e-5 here); one pass over the pairs, where theirs draws users uniformly (`uniform_users: true`); first
-embeddings with one standard deviation for all, near that of the authors' Xavier start (0.006 on their data).
+size times 2.5e-5 here, 0.5 in their batches of 10,240, and the default far below it); batches of 2,048 unless the
+configuration says otherwise, so that contrasts have fewer negatives; one pass over the pairs, where theirs draws users
+uniformly (`uniform_users: true`) and ends an epoch after 40 batches; first embeddings with one standard deviation for
+all, near that of the authors' Xavier start (0.006 on their data).
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,10 @@
 """ICLRec: intent contrastive learning for sequential recommendation (Chen et al., WWW 2022, arXiv 2202.02519).
 
-Deviations: the contrast of views compares the means of their states (the authors' code flattens all positions, padding
-included, which needs a fixed length); k-means starts from the centroids of the epoch before (`warm_start`).
+Deviations from the authors' code: the contrast of views compares the means of their states, where theirs flattens all
+positions, padding included, which needs a fixed length, and has padding in the means of intents, too; each view goes to
+the intent that is nearest to itself, where theirs takes that of the whole history for both; masks are a token that is
+seen, where theirs are padding; the two edits of a row always differ; false negatives are masked, which theirs does only
+on request (`mask_false_negatives: false`); k-means starts from the centroids of the epoch before (`warm_start`).
 """
 
 from collections.abc import Mapping

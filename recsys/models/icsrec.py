@@ -1,6 +1,6 @@
 """ICSRec: intent contrastive learning with cross subsequences (Qin et al., WSDM 2024, arXiv 2310.14318).
 
-Deviations from the authors' code, each with the setting that undoes it:
+Deviations from the authors' code, with the setting that undoes all but the last:
 - a partner is drawn anew each time, as the paper says (`pairing: last`: the last differing one, always the same);
 - the first subsequence is encoded once for all terms (`separate_passes: true`: twice, with independent dropout; equal
   in expectation, and exactly without dropout);
@@ -10,7 +10,8 @@ Deviations from the authors' code, each with the setting that undoes it:
 
 Kept as in the code: padding and mask are classes of the softmax that are never right; the fine term is a sum over both
 views; states are assigned to raw centroids but contrasted with unit-length ones, which are anchors too.
-The authors' GRU is `encoder: gru`, `n_layers: 1`, `gru_start: padding`, `initializer_range: 1`.
+The authors' GRU is `encoder: gru`, `n_layers: 1`, `gru_start: padding`, `initializer_range: 1`; their vector of
+padding starts from zero, ours does not.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """XSimGCL: towards extremely simple graph contrastive learning (Yu et al., TKDE 2023).
 
-Deviations from the authors' code: the penalty is on the table, not on the noisy vectors, and the table starts normal,
-not by Xavier's rule. As there, the mean over layers leaves the embedding itself out, and the negatives of a node are
-the distinct users (or items) of the batch.
+Deviations from the authors' code: the penalty is half the squares of the table's rows, not a norm of the noisy vectors,
+and the table starts normal, not by Xavier's rule. As there, the mean over layers leaves the embedding itself out, and
+the negatives of a node are the distinct users (or items) of the batch.
 """
 
 from dataclasses import dataclass

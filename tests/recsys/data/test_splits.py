@@ -285,3 +285,10 @@ def test_shares_by_time_lose_nothing_to_rounding():
         events = Interactions(user=row, item=row, num_users=count, num_items=count, time=row)
         parts = GlobalTime(valid=valid, test=test).divide(events)
         assert [len(parts.train), len(parts.valid), len(parts.test)] == sizes
+
+
+def test_without_times_no_order_of_time_is_claimed():
+    events = interactions([(0, 0), (0, 0), (1, 0), (1, 0)], timed=False)
+    assert Ratio(train=0.5, valid=0.0, test=0.5, by="time").words(events).endswith("in the order of the file")
+    with pytest.raises(InputError, match="needs times"):
+        Ratio(train=0.5, valid=0.0, test=0.5, by="time", scope="global").divide(events)
