@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from graphcl.errors import InputError
+from graphcl.errors import InputError, refuse_unknown_word
 from graphcl.ranges import Seed, Whole
 from graphcl.training.loop import Log, Outcome, Progress, Training, fit
 from recsys.blocks import Source, load_blocks
@@ -183,7 +183,12 @@ class Experiment:
         *,
         mask_history: bool | None = None,
     ) -> Ranking:
-        """Rank all items for the users of a part. What came before is known: train, and for test also valid."""
+        """Rank all items for the users of a part. What came before is known: train, and for test also valid.
+
+        Raises:
+            InputError: the part is neither valid nor test.
+        """
+        refuse_unknown_word("part", part, ("valid", "test"))
         masked = self.evaluation.mask_history if mask_history is None else mask_history
         seen = split.train if part == "valid" else split.train + split.valid
         truth = split.valid if part == "valid" else split.test

@@ -75,6 +75,8 @@ def test_a_run_of_a_gpu_opens_without_one(run, tmp_path, monkeypatch):
 def test_an_opened_run_is_the_same(run):
     again = Run.open(run.folder)
     assert again.evaluate() == pytest.approx(run.result["test"]) and again.experiment == run.experiment
+    with pytest.raises(InputError, match="'validation' is none of valid, test"):
+        again.evaluate("validation")
     pd.testing.assert_frame_equal(again.recommend(users=["u3"]), run.recommend(users=["u3"]))
 
 
