@@ -7,8 +7,8 @@ through an update. Settings and deviations:
 - the margin's weight is 0.1 in update two and `meta_weight` x 0.1 in the others, as in the code (the paper has one);
 - `temperature` and `similarity` are those of the contrast between the edited views, the temperature also the margin's;
   the meta term has temperature 1 and inner products, as in the code;
-- masks put the padding id and hide it from attention, and a view that ends on one is told by it; padding is a class of
-  the softmax that is never right, from which alone it learns;
+- masks put the padding id and hide it from attention; a view that ends on one has the state of a padding item; padding
+  is a class of the softmax that is never right, and learns from that alone;
 - published numbers do not mask the history: `evaluation.mask_history: false` compares with them.
 """
 
