@@ -21,12 +21,14 @@ def refuse_unknown_word(name: str, word: str, known: Collection[str]) -> None:
 
 
 def suggest(word: Any, known: Iterable[str], elsewhere: Mapping[str, str] | None = None, *, quiet: bool = False) -> str:
-    """What a misspelt word may have meant; all that is known where nothing is near (unless `quiet`).
+    """What a misspelt word may have meant, large and small letters alike; all that is known where nothing is near
+    (unless `quiet`).
 
     elsewhere: words that are known in other places, and how they are written in full.
     """
     names, elsewhere = list(known), elsewhere or {}
-    close = get_close_matches(str(word), [*names, *elsewhere], 1)
+    written = {name.lower(): elsewhere.get(name, name) for name in reversed([*names, *elsewhere])}
+    close = get_close_matches(str(word).lower(), written, 1)
     if close:
-        return f"; did you mean {elsewhere.get(close[0], close[0])!r}?"
+        return f"; did you mean {written[close[0]]!r}?"
     return "" if quiet or not names else f"; known: {', '.join(sorted(names))}"

@@ -9,12 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recsys.data.catalog import load_split, split_interactions
     from recsys.data.interactions import Interactions, Split
     from recsys.run import Run, train
 
-__all__ = ["Interactions", "Run", "Split", "train"]
+__all__ = ["Interactions", "Run", "Split", "load_split", "split_interactions", "train"]
 
-_HOMES = {"Interactions": "recsys.data.interactions", "Split": "recsys.data.interactions"}
+_HOMES = {
+    "Interactions": "recsys.data.interactions",
+    "Split": "recsys.data.interactions",
+    "load_split": "recsys.data.catalog",
+    "split_interactions": "recsys.data.catalog",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -20,15 +20,16 @@ from recsys.cli_tune import tune
 from recsys.cli_views import views
 from recsys.console import console, stderr
 from recsys.experiment import Evaluation, Settings
+from recsys.folder import MetricsFile, installed
 from recsys.keys import describe
 from recsys.migrate import import_run
 from recsys.models import MODELS
 from recsys.nodes import NodeRun, NodeSettings, train_embedder
+from recsys.report import below_floor
 from recsys.run import Run
 from recsys.run import train as train_recommender
 
 app = typer.Typer(
-    help="Train, evaluate and use recommenders.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -38,7 +39,27 @@ app.add_typer(datasets_app, name="datasets")
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder that 'recsys train' named")]
 
 
-@app.command()
+def show_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        console.print(installed("graphcl-recsys") or "not installed: this is a checkout", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="print the version and end")
+    ] = False,
+) -> None:
+    """Train, evaluate and use recommenders."""
+
+
+SET_ANEW = {"ignore_unknown_options": True}
+"""What looks like an option and is none is taken for an override, whose error tells how a key is set."""
+
+
+@app.command(context_settings=SET_ANEW)
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="a YAML file")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[key=value ...]", help="keys set anew")] = None,
@@ -68,6 +89,8 @@ def show_ranking(run: Run) -> None:
     for name, value in result["test"].items():
         table.add_row(name, f"{result['popularity'][name]:.4f}", f"{value:.4f}")
     console.print(table)
+    if advice := below_floor(result, MetricsFile(run.folder).read()):
+        console.print(advice, style="yellow")
     console.print("; ".join(f"{what}: {value}" for what, value in result["protocol"].items()), highlight=False)
     console.print(f"split: {result['data']}", highlight=False)
 
@@ -84,7 +107,7 @@ def show_probes(run: NodeRun) -> None:
         console.print("Clusterings only: the labels have no splits into train, val and test, which probes need.")
 
 
-app.command()(tune)
+app.command(context_settings=SET_ANEW)(tune)
 
 
 @app.command()

@@ -73,6 +73,9 @@ def read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         near = suggest(path.name, sorted(other.name for other in path.parent.glob("*.y*ml")), quiet=True)
         raise ConfigError(f"{path}: no such file{near}") from None
+    except IsADirectoryError:
+        inside = next(iter(sorted(other.name for other in path.glob("*.y*ml"))), "config.yaml")
+        raise ConfigError(f"{path}: is a folder; name a YAML file, such as {path / inside}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text ({error})") from error
     if not isinstance(tree, dict):

@@ -33,7 +33,8 @@ class Evaluation:
     monitor: str = "ndcg@10"
     """The validation metric that decides when to stop and which weights to keep; "loss" for the training loss."""
     report: tuple[str, ...] = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
-    """The metrics of the test part."""
+    """The metrics of the test part, each with its length of list: recall, ndcg, hit, mrr, map, precision; of the lists
+    as such coverage, gini, popularity."""
     mask_history: bool = True
     """Whether items that a user already had are kept out of the ranking."""
     repeats: Repeats = "masked"

@@ -4,9 +4,12 @@ import json
 import logging
 import os
 import platform
+import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -18,23 +21,35 @@ import yaml
 from graphcl.errors import InputError, refuse_unknown_word
 from graphcl.models import EMBEDDERS
 from graphcl.training.checkpoint import write_atomically
+from graphcl.training.state import LAST
 from recsys.blocks import plain_tree
 from recsys.config import read
 
 CONFIG, DATA, METRICS, ENVIRONMENT = "config.yaml", "data.safetensors", "metrics.jsonl", "environment.json"
 RESULT, PER_USER, REPORT = "result.json", "per_user.parquet", "report.html"
 EMBEDDING = "embedding.npy"
-PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "pandas", "scikit-learn", "torch-scatter", "recbole")
+PACKAGES = (
+    "graphcl-recsys",
+    "torch",
+    "torch-geometric",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "torch-scatter",
+    "recbole",
+)
 
 logger = logging.getLogger(__name__)
 
 
 def create(output: Path, stem: str) -> Path:
-    """A new, empty run folder below `output`, called `stem` and the time.
+    """A new, empty run folder below `output`, called `stem` (without blanks and the like) and the time.
 
     Raises:
         InputError: the folder cannot be made.
     """
+    stem = re.sub(r"[^\w.+]+", "-", stem).strip("-.") or "run"
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
         folder = output / f"{stem}-{stamp}{suffix}"
@@ -48,6 +63,20 @@ def create(output: Path, stem: str) -> Path:
             raise InputError(f"output: {folder} cannot be made ({error.strerror}); name a writable folder") from error
         return folder
     raise InputError(f"output: {output} holds a thousand runs of this second; wait one")
+
+
+@contextmanager
+def discarded_unless_begun(folder: Path) -> Iterator[None]:
+    """Delete a new run folder where a mistake ends its training before anything is saved; nobody could go on from it.
+
+    Some mistakes show in the first batch or the first evaluation only.
+    """
+    try:
+        yield
+    except InputError:
+        if not (folder / LAST).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def find_same(tree: Mapping[str, Any], complete: Callable[[Any], Mapping[str, Any]]) -> Path | None:

@@ -3,13 +3,14 @@
 import ast
 import inspect
 import textwrap
+import types
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from functools import cache
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from graphcl.ranges import Range
-from recsys.config import dataclasses_of, kind_of, literals
+from recsys.config import dataclasses_of, kind_of
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,23 @@ def range_of(hint: Any) -> str:
     if get_origin(hint) is Annotated:
         base, *extra = get_args(hint)
         return " ".join([base.__name__, *(str(part) for part in extra if isinstance(part, Range))])
-    choices = [str(value) for value in literals(hint)]
-    if choices:
-        return " | ".join(choices)
+    if get_origin(hint) is Literal:
+        return " | ".join(map(str, get_args(hint)))
     if kinds := dataclasses_of(hint):
         return " | ".join(map(kind_of, kinds))
-    return hint.__name__ if inspect.isclass(hint) else str(hint).replace("typing.", "").replace("collections.abc.", "")
+    return range_of_parts(hint)
+
+
+def range_of_parts(hint: Any) -> str:
+    """The admitted values of a plain type, a list, a block or one of several, in words."""
+    if inspect.isclass(hint) and get_origin(hint) is None:
+        return "nothing" if hint is type(None) else hint.__name__
+    parts = [range_of(part) for part in get_args(hint) if part is not Ellipsis]
+    if get_origin(hint) in (Union, types.UnionType):
+        return " | ".join(parts)
+    if inspect.isclass(get_origin(hint)) and issubclass(get_origin(hint), Mapping):
+        return "block of keys" if get_args(hint)[1] is Any else f"block of {parts[1]}"
+    return f"list of {', '.join(dict.fromkeys(parts))}" if parts else str(hint)
 
 
 @cache

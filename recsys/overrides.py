@@ -19,6 +19,8 @@ def override(tree: dict[str, Any], assignments: Iterable[str], homes: Callable[[
     Raises:
         ConfigError: an assignment has no value, its value is not YAML, or several blocks have its key.
     """
+    if isinstance(assignments, str):
+        raise ConfigError(f"overrides: {assignments!r} is one text; give a list, such as {[assignments]!r}")
     for dotted, value in sorted(map(assigned, assignments), key=lambda pair: precedence(pair[0], homes(tree))):
         *parents, key = dotted.split(".")
         blocks = homes(tree)
@@ -45,6 +47,11 @@ def override(tree: dict[str, Any], assignments: Iterable[str], homes: Callable[[
 def assigned(assignment: str) -> tuple[str, Any]:
     """The key and the value of `key=value`."""
     dotted, equals, text = assignment.partition("=")
+    if dotted.startswith("-"):
+        bare = dotted.lstrip("-").replace("-", "_")
+        raise ConfigError(
+            f"{dotted!r}: is no option of this command (see --help); a key is set as {bare}={text or 'value'}"
+        )
     if not equals:
         raise ConfigError(f"{assignment!r}: an override is written key=value, such as model.embedding_size=32")
     return dotted.strip(), parse_yaml(text, assignment)

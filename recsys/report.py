@@ -12,6 +12,7 @@ import yaml
 from graphcl.errors import InputError
 from graphcl.training.checkpoint import write_atomically
 from recsys import folder as files
+from recsys.evaluation.metrics import PER_USER, parse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,6 +55,7 @@ def page(folder: Path) -> str:
     sections = [
         f"<h1>{html.escape(title)}</h1><p class=lead>{html.escape(lead)}</p>",
         results_table({"popularity": result["popularity"], model: result["test"]}, ours=model),
+        *(f"<p>{html.escape(advice)}</p>" for advice in [below_floor(result, records)] if advice),
         *curves(records),
         *(
             f"<h2>{name}</h2><pre>{html.escape(text)}</pre>"
@@ -65,6 +67,19 @@ def page(folder: Path) -> str:
         ),
     ]
     return whole_page(title, STYLE, "".join(sections))
+
+
+def below_floor(result: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
+    """A sentence for a trained model that is no better than recommending what is popular; "" for any other."""
+    test, floor = result["test"], result["popularity"]
+    beaten = [name for name in test if parse(name)[0] in PER_USER and test[name] <= floor[name]]
+    if not beaten or not series(records, "losses"):
+        return ""
+    return (
+        f"{result['model']} is no better than popularity in {', '.join(beaten)}. It may have been trained too briefly, "
+        f"or one term of its loss drowns the others (the report shows their shares of the gradient): try a smaller "
+        f"weight of the contrast, another learning rate, or recsys tune."
+    )
 
 
 def whole_page(title: str, style: str, body: str) -> str:

@@ -3,6 +3,7 @@
 import io
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -78,7 +79,13 @@ class Run:
         *,
         mask_history: bool | None = None,
     ) -> dict[str, float]:
-        """The metrics of a part, by default those of the configuration."""
+        """The metrics of a part, by default those of the configuration.
+
+        Raises:
+            InputError: a part or a metric is unknown, or a list would be longer than the catalogue.
+        """
+        if isinstance(names, str):
+            raise InputError(f"names: {names!r} is one text; give a list of metrics, such as {[names]!r}")
         names = names or self.experiment.evaluation.report
         return self.experiment.measure(self.model, self.split, part, names, mask_history=mask_history)
 
@@ -220,7 +227,8 @@ def train(
         source: a YAML file, a tree of keys, or an experiment.
         overrides: keys set anew, such as "model.embedding_size=32".
         resume: go on with the newest run folder of the same configuration, if there is one.
-        split: the data, if it is at hand already.
+        split: the data, if it is at hand already; the run folder keeps it, while the keys `dataset`, `split` and
+            `filters` of the configuration stay what they were.
         log: receives a record per epoch.
         progress: wraps the batches of each epoch.
         started: is told the run folder before training begins.
@@ -232,7 +240,11 @@ def train(
     if not isinstance(source, Experiment):
         source = Experiment.load(source, overrides)
     experiment = source
-    data = split or experiment.split()
+    data = experiment.split() if split is None else split
+    if not isinstance(data, Split):
+        raise InputError(
+            f"split: must be a recsys.Split, got {type(data).__name__}; recsys.split_interactions makes one of events"
+        )
     found = files.find_same(experiment.tree(), lambda then: Experiment.load(then).tree()) if resume else None
     if found is not None:
         refuse_other_split(found / files.DATA, data)
@@ -258,7 +270,8 @@ def train(
         metrics.write(record)
         log(record)
 
-    outcome = experiment.fit(model, data, folder=folder, resume=resume, log=keep, progress=progress)
+    with nullcontext() if found else files.discarded_unless_begun(folder):
+        outcome = experiment.fit(model, data, folder=folder, resume=resume, log=keep, progress=progress)
     return finish(Run(folder, experiment, data, model), asdict(outcome))
 
 

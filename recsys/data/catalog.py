@@ -80,6 +80,11 @@ def split_interactions(
     Raises:
         InputError: with one sentence for each mistake in the description or the data.
     """
+    if not isinstance(events, Interactions | Released):
+        raise InputError(
+            f"events: must be Interactions, got {type(events).__name__}; Interactions.from_dataframe reads a table of "
+            f"pandas"
+        )
     return divide(name, events, filters, split)[0]
 
 

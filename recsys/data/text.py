@@ -1,6 +1,7 @@
 """Text files with cells in columns, and a sentence for whatever keeps them from being read."""
 
 import csv
+import json
 import lzma
 import warnings
 import zlib
@@ -13,6 +14,7 @@ import pandas as pd
 from graphcl.errors import InputError
 from recsys.data.raw import Rows, columns_of
 
+SEPARATORS = ("\t", "::", ";", "|", ",", " ")
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 """What a file that is damaged, or is not compressed as its name says, raises."""
 
@@ -28,10 +30,18 @@ def read_text(
     strip_types: bool = False,
 ) -> Rows:
     """The wanted columns of a text file; ids become categories of text, so that "007" stays "007"."""
-    header = columns or tuple(first_row(path, separator, encoding, quoted=quoted))
+    first = tuple(first_row(path, separator, encoding, quoted=quoted))
+    if columns and [cell.lower() for cell in first] == [name.lower() for name in columns]:
+        raise InputError(
+            f"{path}: its first line is the names of its columns; leave out 'columns', which is for files without them"
+        )
+    header = columns or first
     if strip_types:
         header = tuple(name.partition(":")[0] for name in header)
-    columns_of(pd.DataFrame(columns=list(header)), wanted, str(path))
+    try:
+        columns_of(pd.DataFrame(columns=list(header)), wanted, str(path))
+    except InputError as error:
+        raise InputError(f"{error}{'' if columns else header_advice(header)}") from None
     for name in header:
         if header.count(name) > 1:
             raise InputError(f"{path}: the column {name!r} occurs {header.count(name)} times; rename all but one")
@@ -40,6 +50,16 @@ def read_text(
     if frame.empty:
         raise InputError(f"{path}: has a header but no rows; give at least one interaction")
     return Rows(columns_of(frame, wanted, str(path)), lambda row: f"{path}, row {row + 1}")
+
+
+def header_advice(header: tuple[str, ...]) -> str:
+    """What may have gone wrong where the wanted columns are not in a header; "" if it looks like one."""
+    other = next((mark for mark in SEPARATORS if len(header) == 1 and mark in header[0]), None)
+    if other is not None:
+        return f"; if {other!r} stands between its columns, say so (separator: {json.dumps(other)})"
+    if any(cell.replace(".", "", 1).lstrip("-").isdigit() for cell in header):
+        return "; if the file has no header, name its columns in their order (columns: [user, item, ...])"
+    return ""
 
 
 def read_cells(

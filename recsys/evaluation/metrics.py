@@ -68,6 +68,8 @@ PER_USER: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 OF_LISTS = ("coverage", "gini", "popularity")
 LARGER_IS_BETTER = (*PER_USER, "coverage")
+ELSEWHERE = {"hr": "hit", "hitrate": "hit", "hit_rate": "hit", "prec": "precision", "itemcoverage": "coverage"}
+"""What other libraries call these metrics."""
 SAMPLED = "sampled_"
 """Prefix of metrics of a ranking among sampled negatives: they estimate something else and never share a column."""
 
@@ -77,7 +79,8 @@ def parse(name: str) -> tuple[str, int]:
     kind, _, k = name.strip().lower().partition("@")
     known = (*PER_USER, *OF_LISTS)
     if kind.removeprefix(SAMPLED) not in known:
-        near = suggest(f"{kind}@{k or 10}", [f"{one}@{k or 10}" for one in known])
+        elsewhere = {f"{name}@{k or 10}": f"{ours}@{k or 10}" for name, ours in ELSEWHERE.items()}
+        near = suggest(f"{kind}@{k or 10}", [f"{one}@{k or 10}" for one in known], elsewhere)
         raise InputError(f"metric {name!r} is unknown{near}")
     if not (k.isascii() and k.isdigit() and int(k) > 0):
         raise InputError(f"metric {name!r} needs a length of list, for example {kind}@10")

@@ -50,6 +50,24 @@ def test_ids_are_shown_as_they_are(command, tmp_path):
     assert "known ids look like u:0:" in command("recommend", run, "--user", "nobody")[2]
 
 
+def test_the_version_is_told(command):
+    status, out, _ = command("--version")
+    assert status == 0 and out.strip() == folder.installed("graphcl-recsys")
+
+
+def test_a_model_below_the_floor_is_said(command, config, monkeypatch):
+    told = "lightgcn is no better than popularity in recall@10, recall@20, ndcg@10, ndcg@20."
+    assert "no better" not in " ".join(command("train", config)[1].split())
+    monkeypatch.setattr(
+        "recsys.run.popularity_floor", lambda experiment, split: dict.fromkeys(experiment.evaluation.report, 1.0)
+    )
+    assert told in " ".join(command("train", config, "seed=1", f"output={config.parent}/below")[1].split())
+    (run,) = (config.parent / "below").iterdir()
+    assert told in (run / folder.REPORT).read_text()
+    _, out, _ = command("train", config, "model=ease")
+    assert "no better" not in out, "the advice is for models that are trained step by step"
+
+
 def test_resume_takes_the_finished_run(command, config):
     command("train", config)
     status, out, _ = command("train", config, "--resume")
@@ -81,6 +99,7 @@ def test_names_of_keys_are_whole_on_a_narrow_terminal(command, monkeypatch):
         (["monitor=ngcd@10"], ["ndcg@10"]),
         (["device=tpu"], ["device"]),
         (["dataset.reader.user=whom"], ["whom"]),
+        (["--epochs=3"], ["'--epochs': is no option of this command (see --help); a key is set as epochs=3"]),
     ],
 )  # fmt: skip
 def test_wrong_configurations(command, config, overrides, words):

@@ -1,7 +1,8 @@
 """The YAML door: every mistake is found, named, and all at once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 
@@ -9,7 +10,7 @@ from graphcl.errors import suggest
 from graphcl.ranges import Count, Dropout, Positive
 from graphcl.schedules import Constant, Linear, Schedule
 from recsys.config import ConfigError, build, dump, kind_of, parse_yaml, read
-from recsys.keys import describe
+from recsys.keys import describe, range_of
 from recsys.overrides import override
 
 
@@ -113,6 +114,10 @@ def test_overrides_find_their_block():
         override(tree, ["epochs"], blocks())
     with pytest.raises(ConfigError, match="'seed' is not a block"):
         override(tree, ["seed.x=1"], blocks())
+    with pytest.raises(ConfigError, match=r"'--epochs': is no option .* set as epochs=3"):
+        override(tree, ["--epochs=3"], blocks())
+    with pytest.raises(ConfigError, match=r"overrides: 'epochs=3' is one text; give a list, such as \['epochs=3'\]"):
+        override(tree, "epochs=3", blocks())
 
 
 def test_overrides_go_into_blocks_that_are_short_or_empty():
@@ -157,6 +162,8 @@ def test_files_that_cannot_be_read(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ConfigError, match=words):
             read(tmp_path / name)
+    with pytest.raises(ConfigError, match=r"is a folder; name a YAML file, such as .*broken\.yaml"):
+        read(tmp_path)
 
 
 def test_keys_are_described():
@@ -166,8 +173,21 @@ def test_keys_are_described():
     assert keys["rate"].range == "constant | linear | parabolic | cosine | step"
 
 
+def test_ranges_are_words():
+    for hint, words in (
+        (Count | None, "int >= 1 | nothing"),
+        (tuple[str, ...], "list of str"),
+        (list[str | dict[str, Any]], "list of str | block of keys"),
+        (Mapping[str, Linear | Constant], "block of linear | constant"),
+        (str | Mapping[str, Any] | None, "str | block of keys | nothing"),
+    ):
+        assert range_of(hint) == words
+
+
 def test_suggestions():
     assert suggest("icrec", ["icsrec", "sgl"]) == "; did you mean 'icsrec'?"
+    assert suggest("LightGCN", ["lightgcn", "ngcf"]) == "; did you mean 'lightgcn'?"
+    assert suggest("HR@10", ["hit@10"], {"hr@10": "hit@10"}) == "; did you mean 'hit@10'?"
     assert suggest("zzz", ["b", "a"]) == "; known: a, b"
     assert kind_of(Linear) == "linear" and kind_of(type("LeaveOneOut", (), {})) == "leave_one_out"
 

@@ -125,6 +125,30 @@ def test_a_text_is_no_list_of_ids(run, wrong, words):
         run.recommend(**wrong)
 
 
+def test_things_of_another_kind_are_named(run):
+    with pytest.raises(
+        InputError, match=r"names: 'ndcg@10' is one text; give a list of metrics, such as \['ndcg@10'\]"
+    ):
+        run.evaluate(names="ndcg@10")
+    with pytest.raises(
+        InputError, match=r"split: must be a recsys\.Split, got Interactions; recsys\.split_interactions"
+    ):
+        recsys.train(GENERAL, split=run.split.train)
+    with pytest.raises(InputError, match=r"events: must be Interactions, got DataFrame; Interactions\.from_dataframe"):
+        recsys.split_interactions(pd.DataFrame({"user": [1], "item": [2]}))
+
+
+def test_a_mistake_that_the_first_batch_shows_leaves_no_folder(tmp_path):
+    config = {**GENERAL, "training": {"loss_schedules": {"contrst": "constant"}}, "output": str(tmp_path)}
+    with pytest.raises(InputError, match="contrst: no loss term is called so"):
+        recsys.train(config, split=checkerboard())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_with_blanks_makes_a_folder_without(tmp_path):
+    assert files.create(tmp_path, "my shop's data (v2)-mf-0").name.startswith("my-shop-s-data-v2-mf-0-")
+
+
 def test_the_commit_is_that_of_this_code(tmp_path, monkeypatch):
     """Code that lies in the repository of another project has none of its commits."""
     there = tmp_path / "recsys"
