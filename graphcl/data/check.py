@@ -37,6 +37,7 @@ def check(data: Any, where: str) -> None:
     for name, count in counts.items():
         _check_features(data, name, count, where)
     _check_labels(data[target], counts[target], where)
+    _check_positives(data[target].get("positives"), counts[target], where)
 
 
 def check_names(names: Iterable[str], where: str) -> None:
@@ -114,6 +115,15 @@ def _check_split(parts: Any, y: Tensor | None, count: int, split: str) -> None:
     shared = test[torch.isin(test, torch.cat([train, valid]))]
     if len(shared):
         raise InputError(f"{split} has node {int(shared[0])} in test and in train or val; keep test nodes out of both.")
+
+
+def _check_positives(pairs: Any, count: int, where: str) -> None:
+    if pairs is None:
+        return
+    if not _whole_numbers(pairs, 2) or len(pairs) != 2:
+        raise InputError(f"{where}: the positives of the target must be pairs [2, E] of whole numbers.")
+    for wrong in outside(pairs, count):
+        raise InputError(f"{where}: the positives name node {wrong}, but the target's are numbered 0..{count - 1}.")
 
 
 def _whole_numbers(value: Any, dimensions: int) -> bool:

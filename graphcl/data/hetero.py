@@ -110,9 +110,15 @@ def scipy_features(data: HeteroData, node_type: str) -> sp.csr_matrix | np.ndarr
         return None
     x: Tensor = data[node_type].x
     if x.layout == torch.strided:
-        return x.numpy()
+        return numpy_array(x)
     x = x.to_sparse_coo().coalesce()
-    return sp.csr_matrix((x.values().numpy(), x.indices().numpy()), shape=tuple(x.shape))
+    return sp.csr_matrix((numpy_array(x.values()), numpy_array(x.indices())), shape=tuple(x.shape))
+
+
+def numpy_array(x: Tensor) -> np.ndarray:
+    """The values of a tensor, wherever it lies and whatever gradient it wants; half precision becomes float32."""
+    x = x.detach().cpu()
+    return (x.float() if x.dtype in (torch.bfloat16, torch.float16) else x).numpy()
 
 
 def with_features(data: HeteroData, node_type: str, features: sp.spmatrix | np.ndarray) -> HeteroData:

@@ -21,7 +21,8 @@ class GraphRecipe:
     """A heterogeneous graph, and what is done to its features."""
 
     path: str
-    """An `.npz` archive or a folder of Parquet tables (`graphcl.data.hetero`), under the data folder."""
+    """An `.npz` archive or a folder of Parquet tables (`graphcl.data.hetero`), under the data folder, or else from the
+    folder in which the command runs."""
     names: Mapping[str, str] = field(default_factory=dict)
     """Longer names for the node types of the file."""
     target: str = ""
@@ -33,20 +34,21 @@ class GraphRecipe:
     walk_features: WalkFeatures = field(default_factory=WalkFeatures)
     """Features from random walks along a path, for every type on it, in place of those it may have; by default none."""
     positives: str = ""
-    """An `.npz` archive under the data folder with known positives of the target nodes, a CSR matrix (`indptr`,
+    """An `.npz` archive (found as `path` is) with known positives of the target nodes, a CSR matrix (`indptr`,
     `indices`); HeCo reads them in place of those it counts itself."""
     shuffle: bool = False
     """Whether the target nodes are renumbered at random (seed 0), so that their order in the file tells nothing."""
 
     def load(self, root: Path) -> HeteroData:
-        """The graph as a model reads it, its file looked for under `root`."""
+        """The graph as a model reads it, its file looked for under `root`, then under the working folder."""
         return self.prepare(self.read(root))
 
     def read(self, root: Path) -> HeteroData:
-        """The graph and its known positives as their files have them, looked for under `root`."""
-        data = load_graph(root / self.path, names=self.names, target=self.target or None)
+        """The graph and its known positives as their files have them."""
+        data = load_graph(found(root, self.path), names=self.names, target=self.target or None)
         if self.positives:
-            data[data.target_type].positives = read_pairs(root / self.positives, data[data.target_type].num_nodes)
+            store = data[data.target_type]
+            store.positives = read_pairs(found(root, self.positives), store.num_nodes)
         return data
 
     def prepare(self, data: HeteroData) -> HeteroData:
@@ -62,6 +64,12 @@ class GraphRecipe:
             for name, features in walk_features(data, self.walk_features).items():
                 data[name].x = features
         return shuffled(data) if self.shuffle else data
+
+
+def found(root: Path, path: str) -> Path:
+    """A path under `root`; where there is none, but one that counts from the working folder, that one."""
+    inside, outside = root / path, Path(path).expanduser()
+    return outside if outside.exists() and not inside.exists() else inside
 
 
 def read_pairs(path: Path, num_nodes: int) -> Tensor:

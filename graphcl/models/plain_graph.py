@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data, HeteroData
 
 from graphcl.data.check import outside
-from graphcl.data.hetero import scipy_features
+from graphcl.data.hetero import numpy_array, scipy_features
 from graphcl.errors import InputError
 from graphcl.models.features import Features
 from graphcl.models.metapath_views import paths_of, target_of
@@ -31,8 +31,8 @@ class PlainGraph(nn.Module):
         else:
             self.num_nodes = int(data.num_nodes or 0)
             refuse_unfit(data, metapaths)
-            edge_index = data.edge_index.long()  # the keys below would overflow int32
-            self.features = Features(None if data.x is None else data.x.numpy(), self.num_nodes)
+            edge_index = data.edge_index.cpu().long()  # the keys below would overflow int32
+            self.features = Features(None if data.x is None else numpy_array(data.x), self.num_nodes)
         edge_index = torch.cat([edge_index, edge_index.flip(0)], 1)
         keys = (edge_index[0] * self.num_nodes + edge_index[1])[edge_index[0] != edge_index[1]].unique()
         loops = torch.arange(self.num_nodes).expand(2, -1)
@@ -63,6 +63,10 @@ def refuse_unfit(data: Data, metapaths: tuple[str, ...]) -> None:
         raise InputError(f"metapaths: {metapaths[0]!r} joins nodes of a HeteroData; a Data has one type and its edges")
     if data.x is not None and data.x.layout != torch.strided:
         raise InputError("data.x: must be a dense tensor [N, F]; call its to_dense(), or give a HeteroData")
+    if data.edge_index is None:
+        raise InputError(
+            "data.edge_index: is missing; set it to [2, E], or to torch.empty(2, 0) for a graph of no edges"
+        )
     count = int(data.num_nodes or 0)
     for wrong in outside(data.edge_index, count):
         raise InputError(f"data.edge_index: names node {wrong}, but they are numbered 0..{count - 1}")

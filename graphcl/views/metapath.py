@@ -51,7 +51,7 @@ class MetaPath:
                 )
         if len(types) < 2 or tokens[0].startswith("(") or tokens[-1].startswith("("):
             raise InputError(f"The meta-path {text!r} needs at least two node types, joined by hyphens.")
-        return cls(text, types, tuple(_steps(text, tokens, data)))
+        return cls(text, types, _mirrored(tuple(_steps(text, tokens, data)), data))
 
     @property
     def palindrome(self) -> bool:
@@ -78,6 +78,26 @@ def _steps(text: str, tokens: list[str], data: HeteroData) -> list[Step]:
         steps.append(_find_step(text, previous, relation, token, data))
         previous, relation = token, None
     return steps
+
+
+def _mirrored(steps: tuple[Step, ...], data: HeteroData) -> tuple[Step, ...]:
+    """The same steps; one that walks stored reverse edges, as `ToUndirected` adds them, is its mate walked backwards.
+
+    So a path through such a graph mirrors itself as it does where each edge is stored once.
+    """
+    half = len(steps) // 2
+    if len(steps) % 2:
+        return steps
+    back = [
+        mate.reverse if step != mate.reverse and _same_edges(data, step, mate.reverse) else step
+        for step, mate in zip(steps[half:], reversed(steps[:half]), strict=True)
+    ]
+    return (*steps[:half], *back)
+
+
+def _same_edges(data: HeteroData, one: Step, other: Step) -> bool:
+    first, second = step_matrix(data, one), step_matrix(data, other)
+    return first.shape == second.shape and (first != second).nnz == 0
 
 
 def _find_step(text: str, source: str, relation: str | None, target: str, data: HeteroData) -> Step:

@@ -63,6 +63,8 @@ def test_a_graph_that_fits_passes_and_stays_as_it_was() -> None:
         (put("paper", "y", torch.tensor([0, 1])), r"labels are torch.int64 of shape \(2,\), the target 4 nodes"),
         (put("paper", "y", torch.tensor([0.0, 1, 0, 1])), "labels are torch.float32"),
         (put("paper", "y", [0, 1, 0, 1]), "labels are list"),
+        (put("paper", "positives", torch.zeros(3, 3).long()), r"positives of the target must be pairs \[2, E\]"),
+        (put("paper", "positives", torch.tensor([[0], [4]])), "positives name node 4, but the target's are numbered"),
         (split([0], [1], [4]), "split 20 names test node 4, but those of the target are numbered 0..3"),
         (split([-1], [1], [2]), "split 20 names train node -1"),
         (split([0], [1], [3]), "split 20 names test node 3, which has no label"),

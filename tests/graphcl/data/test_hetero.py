@@ -252,6 +252,19 @@ def test_given_positives_follow_their_nodes(tmp_path: Path) -> None:
     assert facts(plain) == facts(mixed)
 
 
+def test_a_graph_of_the_working_folder_is_found_after_one_of_the_data_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    np.savez(tmp_path / "graph.npz", **arrays())
+    assert recipe().load(tmp_path / "data")["paper"].num_nodes == 6
+    np.savez(tmp_path / "data" / "graph.npz", **arrays() | {"feat_p": np.ones((6, 2))})
+    assert recipe().load(tmp_path / "data")["paper"].x.shape == (6, 2)
+    with pytest.raises(InputError, match=r"data/nowhere\.npz: no such graph"):
+        recipe(path="nowhere.npz").load(tmp_path / "data")
+
+
 @pytest.mark.parametrize("indptr", [[0, 1, 2], [0, 1, 2, 2, 2, 2, 3]])
 def test_positives_of_another_graph_are_refused(tmp_path: Path, indptr: list[int]) -> None:
     np.savez(tmp_path / "graph.npz", **arrays())

@@ -151,6 +151,15 @@ def test_graphs_of_one_type_are_checked(kind: Any) -> None:
         kind(Data(x=torch.eye(3).to_sparse_csr(), edge_index=edges), kind.Config())
     with pytest.raises(InputError, match=r"names node 9, but they are numbered 0\.\.2"):
         kind(Data(x=torch.eye(3), edge_index=edges + torch.tensor([[0], [7]])), kind.Config())
+    with pytest.raises(InputError, match=r"data\.edge_index: is missing"):
+        kind(Data(x=torch.eye(3)), kind.Config())
+
+
+@pytest.mark.parametrize("kind", [GRACE, DGI])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_features_may_want_a_gradient_or_be_of_half_precision(kind: Any, dtype: torch.dtype) -> None:
+    data = Data(x=torch.eye(3, dtype=dtype).requires_grad_(), edge_index=torch.tensor([[0, 1], [1, 2]]))
+    assert torch.equal(kind(data, kind.Config()).graph.features.dense, torch.eye(3))
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from torch_geometric.data import HeteroData
+from torch_geometric.transforms import ToUndirected
 
 from graphcl.errors import InputError
 from graphcl.views import pathsim as views_pathsim
@@ -260,6 +261,31 @@ def test_walked_counts_are_the_true_counts_of_the_pairs_they_reach(seed: int, te
     np.testing.assert_array_equal(some[some > 0], full[some > 0])
     np.testing.assert_array_equal(np.diagonal(some), np.diagonal(full))
     assert (some[full == 0] == 0).all()
+
+
+@pytest.mark.parametrize("text", [*PATHS, "author-paper-paper-author"])
+def test_stored_reverse_edges_change_nothing(text: str) -> None:
+    """PyG's `ToUndirected` adds each edge the other way, as a type of its own."""
+    plain = world(5)
+    plain["paper", "cites", "paper"].edge_index = torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]])
+    both = ToUndirected()(plain.clone())
+    path = MetaPath.parse(text, both)
+    counts = path_counts(both, path).toarray()
+    np.testing.assert_array_equal(counts, path_counts(plain, MetaPath.parse(text, plain)).toarray())
+    if len(path.steps) % 2 == 0:
+        assert path.palindrome
+        walked = walked_counts(both, path, 500, np.random.default_rng(0)).toarray()
+        np.testing.assert_array_equal(walked, counts)
+
+
+def test_reverse_edges_that_differ_are_walked_as_they_are() -> None:
+    data = ToUndirected()(world(5))
+    index = data["author", "rev_to", "paper"].edge_index
+    data["author", "rev_to", "paper"].edge_index = index[:, 1:]
+    path = MetaPath.parse(PATHS[0], data)
+    assert not path.palindrome
+    with pytest.raises(InputError, match="does not mirror itself"):
+        walked_counts(data, path, 5, np.random.default_rng(0))
 
 
 def test_many_walks_reach_every_pair() -> None:
