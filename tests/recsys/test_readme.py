@@ -1,6 +1,8 @@
 """What README and docs promise is what the code understands."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,19 @@ def test_descriptions_of_own_files_are_understood(page):
     (own,) = [tree["dataset"] for tree in blocks(page) if isinstance(tree.get("dataset"), dict)]
     with pytest.raises(InputError, match="no such file"):
         load_split(own)
+
+
+def test_the_model_of_the_examples_trains_and_every_command_knows_it(config):
+    """In a process of its own: the file puts its model among all others."""
+
+    def call(*words):
+        command = [sys.executable, str(ROOT / "examples/own_model.py"), *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, cwd=ROOT).stdout
+
+    assert "cl_weight" in call("config", "layer_dcl")
+    call("train", config, "model=layer_dcl", "epochs=1")
+    (run,) = (config.parent / "runs").iterdir()
+    assert "history 1" in call("recommend", run, "--history", "i1,i2", "-k", 1)
 
 
 def test_the_configuration_of_the_readme_is_valid():
