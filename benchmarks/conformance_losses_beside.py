@@ -12,6 +12,7 @@ from graphcl.objectives import (
     circle,
     group_ordering,
     group_whitening,
+    neighborhood_cross_entropy,
 )
 from graphcl.transport import balanced_assignment, transported
 from graphcl.views.gate import gate_divergence
@@ -48,6 +49,12 @@ def groco(g: Inputs) -> Tensor:
 def macl(g: Inputs) -> Tensor:
     constants = {"strength": g.hyper["alpha"], "reference": g.hyper["A_0"]}
     return alignment_tempered(g["x0"], g["x1"], temperature=g.hyper["temperature"], **constants)
+
+
+def san(g: Inputs) -> Tensor:
+    names = {"source_freedom": "v_input", "freedom": "v_latent", "closeness": "augNearRate"}
+    constants = {ours: float(g.hyper[theirs]) for ours, theirs in names.items()}
+    return neighborhood_cross_entropy(g["lat"], g["lat_aug"], g["inp"], **constants)
 
 
 def circle_(g: Inputs) -> Tensor:
@@ -88,6 +95,7 @@ CASES: dict[str, Loss | Outputs] = {
     "groco_v3_k10": groco,
     "macl_lightly": macl,
     "circle_pml": circle_,
+    "san": san,
     "whitening_sgw": whitening,
     "beclr_sinkhorn": sinkhorn,
     "beclr_opta": opta,

@@ -18,7 +18,8 @@ Every one of them is a `Contrast`; see there for `similarity`, `pairing`, `numer
 `direction_weight`, `detach`, `incomplete`, `reduction` ("mean" over complete anchors, "sum", "none") and `tile`. Calls
 take `positives`, `labels`, `group` (false negatives), `weight` (matrix or `PairTerm`), `candidate_weight`, `negatives`
 and `temperature`. Beside the family: `alignment`, `uniformity`, `barlow_twins`, `vicreg`, `margin_regulariser`, `jsd`,
-`attraction_repulsion` (CACR), `group_ordering` (GroCo), `alignment_tempered` (MACL), `circle`; `group_whitening`.
+`attraction_repulsion` (CACR), `group_ordering` (GroCo), `alignment_tempered` (MACL), `circle`,
+`neighborhood_cross_entropy` (SAN); `group_whitening`.
 
 `graphcl` is neither the GraphCL method nor PyGCL, whose "DCL" means the debiased loss; `DCL` here is the decoupled one.
 """
@@ -44,6 +45,7 @@ from graphcl.objectives.named import (
     SupCon,
     WeightedInfoNCE,
 )
+from graphcl.objectives.neighborhood import neighborhood_cross_entropy
 from graphcl.objectives.noncontrastive import alignment, barlow_twins, joint_entropy, uniformity, vicreg
 from graphcl.objectives.ordering import group_ordering
 from graphcl.objectives.pair_mlp import PairMLP
@@ -124,6 +126,7 @@ __all__ = [
     "jsd",
     "margin_regulariser",
     "negative_squared_distance",
+    "neighborhood_cross_entropy",
     "one_to_one",
     "pair_cross_entropy",
     "pair_sum",

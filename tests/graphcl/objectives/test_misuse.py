@@ -34,6 +34,7 @@ from graphcl.objectives import (
     joint_entropy,
     jsd,
     margin_regulariser,
+    neighborhood_cross_entropy,
     pair_cross_entropy,
     vicreg,
 )
@@ -157,6 +158,7 @@ OF_TWO_VIEWS = {
     "vicreg": vicreg,
     "jsd": jsd,
     "sigmoid": pair_cross_entropy,
+    "neighborhood": lambda a, b: neighborhood_cross_entropy(a, b, A),
     "margin": margin_regulariser,
     "alignment_tempered": alignment_tempered,
     "attraction_repulsion": lambda a, b: attraction_repulsion((a, b)),
