@@ -2,7 +2,8 @@
 
 Deviations: as in RecBole's line of code (DuoRec, MCLRec) the two views are made by two different edits, histories of
 one item stay as they are, every beginning of a history is a sample, and the next item is learned by the full softmax.
-The paper's own loss, one sampled negative, is `loss: bce`.
+The paper's own loss, one sampled negative, is `loss: bce`. The softmax is over the items, where that line of code has
+the padding row as one more class.
 """
 
 from collections.abc import Mapping

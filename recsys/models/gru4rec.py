@@ -2,7 +2,7 @@
 
 Deviations, all of them RecBole's: no parallel mini-batches of sessions, every beginning of a history is a sample
 (the data augmentation of Tan et al.), the last state is mapped back to the size of an embedding, and the output
-shares the table of item embeddings.
+shares the table of item embeddings. Not RecBole's: the softmax is over the items, without the padding row.
 """
 
 from dataclasses import dataclass

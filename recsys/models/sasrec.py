@@ -2,7 +2,8 @@
 
 Deviations, all of them RecBole's: norms stand behind each part of a layer, padding is to the right, the default loss
 is the full softmax over every beginning of a history. The authors' own training (binary cross-entropy with one
-negative, a loss at every position) is `loss: bce`, `samples: user`, `positions: newest`.
+negative, a loss at every position) is `loss: bce`, `samples: user`, `positions: newest`. RecBole's softmax has the
+padding row as one more class; this one is over the items.
 """
 
 from dataclasses import dataclass
