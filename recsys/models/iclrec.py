@@ -2,9 +2,10 @@
 
 Deviations from the authors' code: the contrast of views compares the means of their states, where theirs flattens all
 positions, padding included, which needs a fixed length, and has padding in the means of intents, too; each view goes to
-the intent that is nearest to itself, where theirs takes that of the whole history for both; masks are a token that is
-seen, where theirs are padding; the two edits of a row always differ; false negatives are masked, which theirs does only
-on request (`mask_false_negatives: false`); k-means starts from the centroids of the epoch before (`warm_start`).
+the intent that is nearest to itself, where theirs takes that of the whole history for both (`intent_of: history`);
+masks are a token that is seen, where theirs are padding; the two edits of a row always differ; false negatives are
+masked, which theirs does only on request (`mask_false_negatives: false`); k-means starts from the centroids of the
+epoch before (`warm_start`).
 """
 
 from collections.abc import Mapping
@@ -56,6 +57,8 @@ class ICLRec(SequenceRecommender):
         """Clusters of users."""
         temperature: Positive = 1.0
         """Temperature of both contrasts."""
+        intent_of: Literal["view", "history"] = "view"
+        """Whose nearest cluster is the intent of a view: its own, or the history's, as in the authors' code."""
         mask_false_negatives: bool = True
         """Whether users of one intent are kept from being negatives of each other, in the contrast with intents."""
         n_init: Count = 1
@@ -112,11 +115,17 @@ class ICLRec(SequenceRecommender):
         if config.cl_weight:
             terms["contrast"] = config.cl_weight * self.contrast(first, second)
         if config.intent_weight:
-            terms["intent"] = config.intent_weight * (self.intents(first) + self.intents(second)) / 2
+            whole = mean_of(state, batch.history) if config.intent_of == "history" else None
+            intent = self.intents(first, whole) + self.intents(second, whole)
+            terms["intent"] = config.intent_weight * intent / 2
         return terms
 
     def mean_state(self, history: Ragged) -> Tensor:
         """[B, d] the mean of the states after each item."""
-        states, row = self.encode_every(history), history.row
-        total = states.new_zeros(history.num_rows, states.shape[1]).index_add(0, row, states)
-        return total / history.lengths.unsqueeze(1)
+        return mean_of(self.encode_every(history), history)
+
+
+def mean_of(states: Tensor, history: Ragged) -> Tensor:
+    """[B, d] the mean of the states [n, d] after each item of each history."""
+    total = states.new_zeros(history.num_rows, states.shape[1]).index_add(0, history.row, states)
+    return total / history.lengths.unsqueeze(1)

@@ -48,12 +48,13 @@ class Intents(nn.Module):
         self.centroids.copy_(clusters.centroids)
         self.found.fill_(True)
 
-    def forward(self, state: Tensor) -> Tensor:
-        """Contrast states [B, d] with their nearest centroids, scaled to length one; the mean over 2 B anchors.
+    def forward(self, state: Tensor, near: Tensor | None = None) -> Tensor:
+        """Contrast states [B, d] with their intents, centroids scaled to length one; the mean over 2 B anchors.
 
-        States of one intent are not negatives of each other, if `mask_false_negatives`.
+        An intent is the centroid that is nearest to the state, or to the row of `near` [B, d]. States of one intent are
+        not negatives of each other, if `mask_false_negatives`.
         """
-        nearest, _ = assign(state.detach(), self.centroids)
+        nearest, _ = assign((state if near is None else near).detach(), self.centroids)
         group = nearest if self.mask_false_negatives else None
         return self.contrast(state, F.normalize(self.centroids, dim=1)[nearest], group=group)
 

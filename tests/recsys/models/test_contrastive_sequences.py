@@ -1,5 +1,6 @@
 """CL4SRec, DuoRec, ICLRec and MCLRec: what each contrasts, and what learns from it."""
 
+import pytest
 import torch
 from worlds import cycle
 
@@ -65,11 +66,20 @@ def test_iclrec_means_and_intents() -> None:
     torch.testing.assert_close(first, torch.stack(single), rtol=0, atol=1e-12)
     terms = model(batch, "all")
     torch.testing.assert_close(terms["contrast"], NTXent(1.0, similarity=dot)(first, second), rtol=0, atol=1e-12)
-    nearest = torch.cdist(first, model.intents.centroids).argmin(1)
-    unit = torch.nn.functional.normalize(model.intents.centroids[nearest], dim=1)
-    one = NTXent(1.0, similarity=dot)(first, unit, group=nearest)
-    torch.testing.assert_close(model.intents(first), one, rtol=0, atol=1e-12)
-    torch.testing.assert_close(terms["intent"], (one + model.intents(second)) / 2, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("intent_of", ["history", "view"])
+@pytest.mark.parametrize("masked", [True, False])
+def test_iclrec_draws_views_to_the_cluster_of_their_history_or_to_their_own(intent_of: str, masked: bool) -> None:
+    keys = {"intent_of": intent_of, "mask_false_negatives": masked}
+    model, batch = made(ICLRec, n_intents=4, intent_weight=1.0, **keys)
+    whole, views = model.mean_state(batch.history), (model.mean_state(batch.first), model.mean_state(batch.second))
+    expected = []
+    for view in views:
+        nearest = torch.cdist(whole if intent_of == "history" else view, model.intents.centroids).argmin(1)
+        unit = torch.nn.functional.normalize(model.intents.centroids[nearest], dim=1)
+        expected.append(NTXent(1.0, similarity=dot)(view, unit, group=nearest if masked else None))
+    torch.testing.assert_close(model(batch, "all")["intent"], sum(expected) / 2, rtol=0, atol=1e-12)
 
 
 def test_iclrec_has_a_target_at_every_item() -> None:
