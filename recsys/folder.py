@@ -66,15 +66,15 @@ def create(output: Path, stem: str) -> Path:
 
 
 @contextmanager
-def discarded_unless_begun(folder: Path) -> Iterator[None]:
-    """Delete a new run folder where a mistake ends its training before anything is saved; nobody could go on from it.
+def discarded_unless_begun(folder: Path, *, new: bool) -> Iterator[None]:
+    """Delete a `new` run folder where a mistake ends its training before anything is saved: nobody could go on from it.
 
     Some mistakes show in the first batch or the first evaluation only.
     """
     try:
         yield
     except InputError:
-        if not (folder / LAST).exists():
+        if new and not (folder / LAST).exists():
             shutil.rmtree(folder, ignore_errors=True)
         raise
 

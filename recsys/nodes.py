@@ -149,17 +149,18 @@ def train_embedder(
     def validate() -> dict[str, float]:
         return {VALID_MACRO_F1: validation_score(embedder.embed().cpu(), store.y, splits, probe=settings.probe)}
 
-    outcome = fit(
-        embedder,
-        experiment.training,
-        seed=settings.seed,
-        validate=validate if splits else None,
-        monitor=settings.monitor,
-        folder=folder,
-        resume=resume,
-        log=keep,
-        progress=progress,
-    )
+    with files.discarded_unless_begun(folder, new=found is None):
+        outcome = fit(
+            embedder,
+            experiment.training,
+            seed=settings.seed,
+            validate=validate if splits else None,
+            monitor=settings.monitor,
+            folder=folder,
+            resume=resume,
+            log=keep,
+            progress=progress,
+        )
     embedding = embedder.embed().cpu()
     buffer = io.BytesIO()
     np.save(buffer, embedding.numpy())

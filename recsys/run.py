@@ -3,7 +3,6 @@
 import io
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -270,7 +269,7 @@ def train(
         metrics.write(record)
         log(record)
 
-    with nullcontext() if found else files.discarded_unless_begun(folder):
+    with files.discarded_unless_begun(folder, new=found is None):
         outcome = experiment.fit(model, data, folder=folder, resume=resume, log=keep, progress=progress)
     return finish(Run(folder, experiment, data, model), asdict(outcome))
 

@@ -50,6 +50,13 @@ def test_it_trains_probes_and_keeps_the_vectors(graph, tmp_path):
     assert again.folder == run.folder and torch.equal(again.embedding, run.embedding)
 
 
+def test_a_mistake_that_the_first_batch_shows_leaves_no_folder(graph, tmp_path):
+    training = {**CONFIG["training"], "loss_schedules": {"contrst": "constant"}}
+    with pytest.raises(InputError, match="contrst: no loss term is called so"):
+        train_embedder({**CONFIG, "training": training, "output": str(tmp_path)}, graph=graph)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_is_not_resumed_on_another_graph(graph, tmp_path):
     tree = {**CONFIG, "output": str(tmp_path)}
     run = train_embedder(tree, graph=graph)
