@@ -1,11 +1,9 @@
 """ICLRec: intent contrastive learning for sequential recommendation (Chen et al., WWW 2022, arXiv 2202.02519).
 
 Deviations from the authors' code: the contrast of views compares the means of their states, where theirs flattens all
-positions, padding included, which needs a fixed length, and has padding in the means of intents, too; each view goes to
-the intent that is nearest to itself, where theirs takes that of the whole history for both (`intent_of: history`);
-masks are a token that is seen, where theirs are padding; the two edits of a row always differ; false negatives are
-masked, which theirs does only on request (`mask_false_negatives: false`); k-means starts from the centroids of the
-epoch before (`warm_start`).
+positions, padding included, which needs a fixed length, and has padding in the means of intents, too; masks are a token
+that is seen, where theirs are padding; the two edits of a row always differ; k-means starts from the centroids of the
+epoch before (`warm_start`). As in their scripts false negatives are not masked (the paper: `mask_false_negatives`).
 """
 
 from collections.abc import Mapping
@@ -57,9 +55,9 @@ class ICLRec(SequenceRecommender):
         """Clusters of users."""
         temperature: Positive = 1.0
         """Temperature of both contrasts."""
-        intent_of: Literal["view", "history"] = "view"
-        """Whose nearest cluster is the intent of a view: its own, or the history's, as in the authors' code."""
-        mask_false_negatives: bool = True
+        intent_of: Literal["history", "view"] = "history"
+        """Whose nearest cluster is the intent of a view: the history's, or its own."""
+        mask_false_negatives: bool = False
         """Whether users of one intent are kept from being negatives of each other, in the contrast with intents."""
         n_init: Count = 1
         """Starts of k-means, the best of which counts; a warm start has one."""
