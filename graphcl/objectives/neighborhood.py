@@ -59,7 +59,7 @@ def neighborhood_cross_entropy(
         left, right = left.repeat(2, 1), right.repeat(2, 1)
 
         def value(logits: Tensor, i: slice, j: slice) -> Tensor:
-            distance = (left[i] @ right[j].T).neg_().clamp_(min=0).add_(far[i, None]).add_(far[j])
+            distance = squared_distance(left[i], right[j]).add_(far[i, None]).add_(far[j])
             p = 1 - (1 - student(distance, source_freedom)).square()
             apart = (1 - student((-logits).clamp(min=0), freedom)).square()  # 1 - q, to the last digit
             same = torch.arange(i.start, i.stop, device=a.device)[:, None] == torch.arange(
@@ -78,13 +78,18 @@ def student(distance: Tensor, freedom: float) -> Tensor:
     return 6.28 * constant**2 * (-(freedom + 1) * (distance / freedom).log1p()).exp()
 
 
+def squared_distance(left: Tensor, right: Tensor) -> Tensor:
+    """[r, c] from the tables of `negative_squared_distance`, whose rounding may fall below 0."""
+    return (left @ right.T).neg_().clamp_(min=0)
+
+
 def nearest(left: Tensor, right: Tensor) -> Tensor:
     """[N] the squared distance of each row to the nearest other one; both tables of `negative_squared_distance`."""
     tile = TILE_GPU if left.is_cuda else TILE_CPU
     found = left.new_full((len(left),), torch.inf)
     for i in blocks(len(left), tile[0]):
         for j in blocks(len(right), tile[1]):
-            distance = (left[i] @ right[j].T).neg_().clamp_(min=0)
+            distance = squared_distance(left[i], right[j])
             if i.start < j.stop and j.start < i.stop:
                 own = torch.arange(max(i.start, j.start), min(i.stop, j.stop), device=left.device)
                 distance[own - i.start, own - j.start] = torch.inf
