@@ -22,7 +22,8 @@ from recsys import folder as files
 from recsys.evaluation.metrics import measure, parse, per_user
 from recsys.evaluation.ranking import Ranking, rank
 from recsys.evaluation.slices import slices
-from recsys.run import Run, train
+from recsys.run import Run
+from recsys.training import train
 
 NOTHING = Spent(wall_seconds=0, cpu_seconds=0, peak_memory_mib=0, sessions=0)
 DETAILS = ("losses", "metrics", "gradient_norm")

@@ -27,7 +27,7 @@ from recsys.models import MODELS
 from recsys.nodes import NodeRun, NodeSettings, train_embedder
 from recsys.report import below_floor
 from recsys.run import Run
-from recsys.run import train as train_recommender
+from recsys.training import train as train_recommender
 
 app = typer.Typer(
     no_args_is_help=True,

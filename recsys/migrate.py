@@ -19,7 +19,8 @@ from graphcl.training import checkpoint
 from graphcl.training.state import BEST
 from recsys.data.interactions import Interactions
 from recsys.experiment import Experiment, refuse_long_lists
-from recsys.run import Run, finish, furnish
+from recsys.run import Run
+from recsys.training import finish, furnish
 
 LAYER = {
     r"attention\.query": "attention.query",

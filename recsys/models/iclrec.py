@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from graphcl.objectives import NTXent, dot
-from graphcl.ranges import Count, Dropout, Positive, Weight
+from graphcl.ranges import Count, Dropout, Weight
 from recsys.data.interactions import Interactions
 from recsys.data.ragged import Ragged
-from recsys.models.intents import Intents
+from recsys.models.intents import IntentKeys, Intents
 from recsys.models.sequence import SequenceRecommender
 from recsys.sequences.augment import Crop, Mask, Reorder
 from recsys.sequences.sampler import UserSampler
@@ -34,8 +34,8 @@ class ICLRec(SequenceRecommender):
     }
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(SequenceRecommender.Config):
-        """Those of the backbone, the contrasts and the views."""
+    class Config(IntentKeys, SequenceRecommender.Config):
+        """Those of the backbone, of the intents, the contrasts and the views."""
 
         aliases: ClassVar[Mapping[str, str]] = {
             "cf_weight": "cl_weight",
@@ -53,18 +53,10 @@ class ICLRec(SequenceRecommender):
         """Weight of the contrast between views and intents, the mean over both views."""
         n_intents: Count = 256
         """Clusters of users."""
-        temperature: Positive = 1.0
-        """Temperature of both contrasts."""
         intent_of: Literal["history", "view"] = "history"
         """Whose nearest cluster is the intent of a view: the history's, or its own."""
         mask_false_negatives: bool = False
         """Whether users of one intent are kept from being negatives of each other, in the contrast with intents."""
-        n_init: Count = 1
-        """Starts of k-means, the best of which counts; a warm start has one."""
-        max_iter: Count = 20
-        """Rounds of k-means at most."""
-        warm_start: bool = True
-        """Whether k-means continues from the centroids of the epoch before."""
         crop_ratio: Dropout = 0.8
         """Share of a history that a crop leaves out (the authors name what it keeps, 0.2)."""
         mask_ratio: Dropout = 0.7
@@ -77,15 +69,7 @@ class ICLRec(SequenceRecommender):
     def __init__(self, train: Interactions, config: Config) -> None:
         super().__init__(train, config)
         self.contrast = NTXent(config.temperature, similarity=dot)
-        self.intents = Intents(
-            config.n_intents,
-            config.embedding_size,
-            self.contrast,
-            mask_false_negatives=config.mask_false_negatives,
-            n_init=config.n_init,
-            max_iter=config.max_iter,
-            warm_start=config.warm_start,
-        )
+        self.intents = Intents(config, config.embedding_size, self.contrast)
 
     def sampler(self) -> ViewSampler:
         """Each user once, with a target at every item, and two views: crop, mask or reorder."""

@@ -21,9 +21,9 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from graphcl.objectives import NTXent, cosine, dot
-from graphcl.ranges import Count, Positive, Weight
+from graphcl.ranges import Weight
 from recsys.data.interactions import Interactions
-from recsys.models.intents import Intents
+from recsys.models.intents import IntentKeys, Intents
 from recsys.models.sequence import SequenceRecommender
 from recsys.sequences.intents import Pairing, Partners, PartnerSampler
 
@@ -40,8 +40,8 @@ class ICSRec(SequenceRecommender):
     }
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(SequenceRecommender.Config):
-        """Those of the backbone, and the two contrasts."""
+    class Config(IntentKeys, SequenceRecommender.Config):
+        """Those of the backbone, of the intents, and the two contrasts."""
 
         aliases: ClassVar[Mapping[str, str]] = {
             "lambda_0": "coarse_weight",
@@ -60,10 +60,6 @@ class ICSRec(SequenceRecommender):
         """Weight of the contrast between subsequences with the same target."""
         fine_weight: Weight = 0.1
         """Weight of the contrasts between states and their clusters."""
-        n_intents: Count = 512
-        """Clusters of states."""
-        temperature: Positive = 1.0
-        """Temperature of both contrasts."""
         similarity: Literal["dot", "cosine"] = "dot"
         """Similarity of both contrasts."""
         mask_false_negatives: bool = True
@@ -72,27 +68,13 @@ class ICSRec(SequenceRecommender):
         """Which subsequence of the same target is the partner: another, drawn anew, or always the last in the data."""
         separate_passes: bool = False
         """Whether the next-item loss has an encoding of its own, with other dropout."""
-        n_init: Count = 1
-        """Starts of k-means, the best of which counts; a warm start has one."""
-        max_iter: Count = 20
-        """Rounds of k-means at most."""
-        warm_start: bool = True
-        """Whether k-means continues from the centroids of the epoch before."""
 
     config: Config
 
     def __init__(self, train: Interactions, config: Config) -> None:
         super().__init__(train, config)
         self.contrast = NTXent(config.temperature, similarity=dot if config.similarity == "dot" else cosine)
-        self.intents = Intents(
-            config.n_intents,
-            config.embedding_size,
-            self.contrast,
-            mask_false_negatives=config.mask_false_negatives,
-            n_init=config.n_init,
-            max_iter=config.max_iter,
-            warm_start=config.warm_start,
-        )
+        self.intents = Intents(config, config.embedding_size, self.contrast)
 
     def sampler(self) -> PartnerSampler:
         """Every beginning of a history, with a partner."""

@@ -1,6 +1,7 @@
 """Intents as clusters of states: what ICLRec and ICSRec share."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,25 @@ from torch import Tensor, nn
 from graphcl.cluster import assign, kmeans
 from graphcl.errors import InputError
 from graphcl.objectives import NTXent
+from graphcl.ranges import Count, Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntentKeys:
+    """Keys of a contrast with intents, which a model's configuration adds to those of its backbone."""
+
+    n_intents: Count = 512
+    """Clusters, each of them an intent."""
+    temperature: Positive = 1.0
+    """Temperature of both contrasts."""
+    mask_false_negatives: bool = True
+    """Whether rows of one intent are kept from being negatives of each other, in the contrast with intents."""
+    n_init: Count = 1
+    """Starts of k-means, the best of which counts; a warm start has one."""
+    max_iter: Count = 20
+    """Rounds of k-means at most."""
+    warm_start: bool = True
+    """Whether k-means continues from the centroids of the epoch before."""
 
 
 class Intents(nn.Module):
@@ -17,33 +37,22 @@ class Intents(nn.Module):
     centroids: Tensor
     found: Tensor
 
-    def __init__(
-        self,
-        n_intents: int,
-        size: int,
-        contrast: NTXent,
-        *,
-        mask_false_negatives: bool = True,
-        n_init: int = 1,
-        max_iter: int = 20,
-        warm_start: bool = True,
-    ) -> None:
+    def __init__(self, keys: IntentKeys, size: int, contrast: NTXent) -> None:
         super().__init__()
-        self.contrast, self.mask_false_negatives = contrast, mask_false_negatives
-        self.n_init, self.max_iter, self.warm_start = n_init, max_iter, warm_start
-        self.register_buffer("centroids", torch.zeros(n_intents, size))
+        self.keys, self.contrast = keys, contrast
+        self.register_buffer("centroids", torch.zeros(keys.n_intents, size))
         self.register_buffer("found", torch.zeros((), dtype=torch.bool))
 
     def find(self, states: Iterable[Tensor], generator: torch.Generator) -> None:
         """Cluster states, given in pieces [b, d]; continue from the last centroids if `warm_start`."""
-        start = self.centroids if self.warm_start and bool(self.found) else None
+        start = self.centroids if self.keys.warm_start and bool(self.found) else None
         clusters = kmeans(
             torch.cat(list(states)),
             len(self.centroids),
             generator=generator,
             init=start,
-            n_init=self.n_init,
-            max_iter=self.max_iter,
+            n_init=self.keys.n_init,
+            max_iter=self.keys.max_iter,
         )
         self.centroids.copy_(clusters.centroids)
         self.found.fill_(True)
@@ -55,7 +64,7 @@ class Intents(nn.Module):
         not negatives of each other, if `mask_false_negatives`.
         """
         nearest, _ = assign((state if near is None else near).detach(), self.centroids)
-        group = nearest if self.mask_false_negatives else None
+        group = nearest if self.keys.mask_false_negatives else None
         return self.contrast(state, F.normalize(self.centroids, dim=1)[nearest], group=group)
 
     def refuse_fewer(self, samples: int, what: str) -> None:

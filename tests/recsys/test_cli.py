@@ -59,7 +59,7 @@ def test_a_model_below_the_floor_is_said(command, config, monkeypatch):
     told = "lightgcn is no better than popularity in recall@10, recall@20, ndcg@10, ndcg@20."
     assert "no better" not in " ".join(command("train", config)[1].split())
     monkeypatch.setattr(
-        "recsys.run.popularity_floor", lambda experiment, split: dict.fromkeys(experiment.evaluation.report, 1.0)
+        "recsys.training.popularity_floor", lambda experiment, split: dict.fromkeys(experiment.evaluation.report, 1.0)
     )
     assert told in " ".join(command("train", config, "seed=1", f"output={config.parent}/below")[1].split())
     (run,) = (config.parent / "below").iterdir()

@@ -18,7 +18,8 @@ from recsys.integrations.recbole.keys import FIXED, LOSSES
 from recsys.migrate import Official, rename, shapes_of
 from recsys.models.base import Recommender
 from recsys.models.sasrec import SASRec
-from recsys.run import Run, finish, furnish
+from recsys.run import Run
+from recsys.training import finish, furnish
 
 REPORT = ("recall@10", "mrr@10", "ndcg@10", "hit@10", "precision@10")
 """RecBole's own metrics."""
