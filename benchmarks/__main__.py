@@ -107,10 +107,13 @@ def list_(home: Place = HERE) -> None:
         values = {(row, metric, value) for row, metric, value, _ in board.table.values()}
         counts = (len(board.table.trained), records, len(values))
         grid.add_row(name, board.table.title, *map(str, counts))
-    if nodes := metapath_run.load_rows(home):
-        records = len(list(Home(home).results(metapath_run.NAME).glob("*.json")))
-        counts = (len(nodes), records, values_beside(home, nodes))
-        grid.add_row(metapath_run.NAME, "Heterogeneous graphs, linear probes", *map(str, counts))
+    try:
+        if nodes := metapath_run.load_rows(home):
+            records = len(list(Home(home).results(metapath_run.NAME).glob("*.json")))
+            counts = (len(nodes), records, values_beside(home, nodes))
+            grid.add_row(metapath_run.NAME, "Heterogeneous graphs, linear probes", *map(str, counts))
+    except InputError as error:
+        problems.append(str(error))
     if measured := len(list((Home(home).root / "results").glob("speed_*.json"))):
         grid.add_row(SPEED, "Time and memory, by python -m benchmarks.speed and its kin", "", str(measured), "")
     console.print(grid)
@@ -162,7 +165,7 @@ def report(table: SomeTable = None, home: Place = HERE) -> None:
     results = Home(home).root / "results"
     measured = table == SPEED or (table is None and any(results.glob("speed_*.json")))
     work: list[Callable[[], Iterable[object]]] = [partial(write_speed_report, results)] if measured else []
-    if table == metapath_run.NAME or (table is None and metapath_run.load_rows(home)):
+    if table == metapath_run.NAME or (table is None and metapath_run.has_rows(home)):
         work.append(partial(write_metapath_report, home))
     work += [partial(report_on, name, home) for name in named(table, home)]
     say_one_by_one(work)
@@ -182,7 +185,7 @@ def verify(table: SomeTable = None, home: Place = HERE) -> None:
     if table == SPEED:
         raise InputError(f"table {SPEED}: nobody has published such values; ask for its report")
     work: list[Callable[[], Iterable[object]]] = [partial(lines_on, name, home) for name in named(table, home)]
-    if table == metapath_run.NAME or (table is None and metapath_run.load_rows(home)):
+    if table == metapath_run.NAME or (table is None and metapath_run.has_rows(home)):
         work.append(lambda: lines(metapath_run.NAME, metapath_verdicts(home)))
     say_one_by_one(work)
 

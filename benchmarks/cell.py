@@ -93,11 +93,11 @@ def brief(epoch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Meter:
-    """Adds up what a cell costs over its sessions, in a file that outlives a kill."""
+    """Adds up what a cell costs over its sessions, in a file that outlives a kill, if it is given one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.path = path
-        past = json.loads(path.read_text()) if path.exists() else {}
+        past = json.loads(path.read_text()) if path is not None and path.exists() else {}
         self.past = replace(NOTHING, **past)
         self.commits = tuple(dict.fromkeys([*self.past.commits, str(files.commit())]))
         self.started = time.perf_counter(), time.process_time(), energy()
@@ -129,7 +129,8 @@ class Meter:
             sessions=self.past.sessions + 1,
             commits=self.commits,
         )
-        write_atomically(self.path, json.dumps(asdict(spent)).encode())
+        if self.path is not None:
+            write_atomically(self.path, json.dumps(asdict(spent)).encode())
         return spent
 
 

@@ -13,7 +13,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ import typer
 from torch import Tensor
 
 from benchmarks.aside import set_aside
-from benchmarks.cell import peak_memory
+from benchmarks.cell import Meter
 from graphcl.data.digest import graph_digest
 from graphcl.data.recipe import GraphRecipe
 from graphcl.errors import InputError
@@ -40,7 +40,7 @@ from recsys.folder import device_of, environment
 
 log = logging.getLogger(__name__)
 
-WATCH = "watch.safetensors"
+WATCH, SPENT = "watch.safetensors", "spent.json"
 RULES = ("last", "loss", "valid")
 """What names an epoch: the end, the lowest training loss, the best probe of validation nodes."""
 
@@ -130,6 +130,8 @@ class Watch:
     labels: Tensor
     splits: Mapping[int, Parts]
     probe: Probe
+    meter: Meter
+    """Adds up what all sessions cost."""
     folder: Path | None = None
     """Where it is kept between sessions, beside the checkpoints."""
     kept: dict[str, tuple[float, int, Tensor]] = field(default_factory=dict)
@@ -174,6 +176,7 @@ class Watch:
             named = {rule: [value, epoch] for rule, (value, epoch, _) in self.kept.items()}
             state = {"named": named, "curve": self.curve, "spent": self.cpu_seconds}
             checkpoint.save(self.folder / WATCH, {rule: z for rule, (_, _, z) in self.kept.items()}, state)
+            self.meter.save()
 
     def load(self) -> None:
         """Go on from an earlier session, if there was one."""
@@ -186,7 +189,7 @@ class Watch:
 def run_seed(row: Row, data_root: Path, seed: int, device: str = "auto", folder: Path | None = None) -> dict[str, Any]:
     """Train and judge with one seed; with a folder for checkpoints it goes on where it was stopped."""
     settings = row.settings
-    started, cpu = time.perf_counter(), time.process_time()
+    meter, cpu = Meter(None if folder is None else folder / SPENT), time.process_time()
     graph = settings.graph.read(data_root)
     digest = graph_digest(graph)
     row.refuse_other_data(digest)
@@ -195,7 +198,7 @@ def run_seed(row: Row, data_root: Path, seed: int, device: str = "auto", folder:
     torch.manual_seed(seed)
     embedder = row.embedder(data, row.config).to(device_of(device))
     prepared = time.process_time() - cpu
-    watch = Watch(embedder, store.y, store.splits, settings.probe, folder)
+    watch = Watch(embedder, store.y, store.splits, settings.probe, meter, folder)
     watch.load()
     outcome = fit(
         embedder,
@@ -207,11 +210,11 @@ def run_seed(row: Row, data_root: Path, seed: int, device: str = "auto", folder:
         resume=folder is not None,
     )
     trained = watch.cpu_seconds
-    memory = peak_memory()
     judged = {
         epoch: judge(z, store.y, store.splits, probe=settings.probe, generator=torch.Generator().manual_seed(seed))
         for _, epoch, z in watch.kept.values()
     }
+    spent = meter.save()
     return {
         "row": row.name,
         "seed": seed,
@@ -219,19 +222,31 @@ def run_seed(row: Row, data_root: Path, seed: int, device: str = "auto", folder:
         "epochs": outcome.last_epoch + 1,
         "prepare_cpu_seconds": round(prepared, 2),
         "train_cpu_seconds": round(trained, 2),
-        "seconds": round(time.perf_counter() - started, 1),
-        "peak_memory_mib": round(memory),
+        "seconds": round(spent.wall_seconds, 1),
+        "peak_memory_mib": round(spent.peak_memory_mib),
         "rules": {rule: {"epoch": epoch, **rounded(judged[epoch])} for rule, (_, epoch, _) in watch.kept.items()},
         "curve": [rounded(point) for point in watch.curve],
         "environment": {key: value for key, value in environment({}).items() if key not in ("command", "data")}
         | {"device": device_of(device).type},
         "data": digest,
+        "spent": asdict(spent),
     }
 
 
 def rounded(scores: Mapping[str, float]) -> dict[str, float]:
     """Five digits each."""
     return {name: float(f"{value:.5g}") for name, value in scores.items()}
+
+
+def numbers(seeds: str) -> list[int]:
+    """`0,1,2` -> [0, 1, 2].
+
+    Raises:
+        InputError: it is no list of whole numbers.
+    """
+    if not all(part.strip().isdecimal() for part in seeds.split(",")):
+        raise InputError(f"--seeds: {seeds!r} is no list of whole numbers; write 0,1,2")
+    return [int(part) for part in seeds.split(",")]
 
 
 def main(
@@ -246,7 +261,7 @@ def main(
     torch.set_num_threads(1)
     row, root = Row.load(config), data_home()
     out.mkdir(parents=True, exist_ok=True)
-    for seed in map(int, seeds.split(",")):
+    for seed in numbers(seeds):
         folder = None if work is None else work / f"{row.name}-{seed}-{row.digest}"
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)

@@ -58,7 +58,7 @@ def origins(made: Made) -> Grid:
         for record in records:
             machine, packages = record.environment.get("machine", {}), record.environment.get("packages", {})
             told = (
-                str(record.environment.get("commit", "not recorded")),
+                record.commit,
                 f"torch {packages['torch']}" if "torch" in packages else "not recorded",
                 f"{machine['system']}, GPU {machine['gpu'] or 'none'}" if machine else "not recorded",
             )

@@ -1,13 +1,27 @@
 """What a training of the `metapath` table leaves behind: one JSON record per row and seed."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.metapath import RULES, Row
-from benchmarks.record import read_as
+from benchmarks.record import has, read_as
 from graphcl.errors import InputError
+
+COUNTS = (20, 40, 60)
+"""Labels per class."""
+MEASURES: Mapping[str, str] = {
+    **{f"macro_f1@{count}": f"Macro-F1 {count}" for count in COUNTS},
+    **{f"micro_f1@{count}": f"Micro-F1 {count}" for count in COUNTS},
+    **{f"auc@{count}": f"AUC {count}" for count in COUNTS},
+    "nmi": "NMI",
+    "ari": "ARI",
+}
+"""As a record calls them: as the page does."""
+POINT = ("epoch", "loss", "valid_macro_f1")
+WEIGHTS = ("weight_mean", "weight_std", "weight_row_std")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +46,29 @@ class Record:
     """Commit, versions, hardware; older records do not say."""
     data: str = ""
     """Digest of the graph in its file; older records do not say."""
+    spent: dict[str, Any] = field(default_factory=dict)
+    """What all sessions cost together, as `benchmarks.record.Spent` has it; older records do not say."""
 
     def __post_init__(self) -> None:
         if set(self.rules) != set(RULES) or any("epoch" not in scores for scores in self.rules.values()):
             raise InputError(f"rules: must give an epoch and scores for each of {', '.join(RULES)}")
+        counts = [count for count in COUNTS if any(f"@{count}" in name for name in self.rules["last"])]
+        measured = [name for name in MEASURES if "@" not in name or int(name.partition("@")[2]) in counts]
+        for rule, scores in self.rules.items():
+            if wrong := [name for name in ("epoch", *measured) if not math.isfinite(scores.get(name, math.nan))]:
+                raise InputError(f"rules.{rule}: has no number for {', '.join(wrong)}")
+        for point in self.curve:
+            wanted = (*POINT, *WEIGHTS) if WEIGHTS[0] in point else POINT
+            if wrong := [name for name in wanted if not math.isfinite(point.get(name, math.nan))]:
+                raise InputError(f"curve: has a point without a number for {', '.join(wrong)}")
+        machine, packages = (self.environment.get(name, {}) for name in ("machine", "packages"))
+        if not has(packages) or not (machine == {} or has(machine, "system", "gpu")):
+            raise InputError("environment: does not say on what machine it was made, and with what")
+
+    @property
+    def commit(self) -> str:
+        """The code that it was made with; more than one where it changed between sessions."""
+        return ", ".join(self.spent.get("commits", ())) or str(self.environment.get("commit", "not recorded"))
 
 
 Made = Sequence[tuple[Row, Sequence[Record]]]

@@ -13,25 +13,16 @@ from benchmarks import report_speed
 from benchmarks.metapath import RULES, Row
 from benchmarks.metapath_costs import cost, origins, spread
 from benchmarks.metapath_plots import bars_of, curves_of
-from benchmarks.metapath_record import Made, Record, records_of
+from benchmarks.metapath_record import COUNTS, MEASURES, Made, Record, records_of
 from benchmarks.metapath_run import NAME, load_rows, refuse_no_rows
 from benchmarks.report_document import ABSENT, Document, Figure, Grid, Part, Section, latex, markdown, page
 from benchmarks.summary import Value
-from benchmarks.verify import Status, Verdict, in_words
+from benchmarks.verify import UNFINISHED, Status, Verdict, in_words
 from graphcl.errors import InputError, suggest
 from graphcl.training.checkpoint import write_atomically
 from recsys.config import build, read
 
 WORDS: Mapping[str, str] = {"last": "last epoch", "loss": "lowest training loss", "valid": "best validation probe"}
-COUNTS = (20, 40, 60)
-MEASURES: Mapping[str, str] = {
-    **{f"macro_f1@{count}": f"Macro-F1 {count}" for count in COUNTS},
-    **{f"micro_f1@{count}": f"Micro-F1 {count}" for count in COUNTS},
-    **{f"auc@{count}": f"AUC {count}" for count in COUNTS},
-    "nmi": "NMI",
-    "ari": "ARI",
-}
-"""As a record calls them: as the page does."""
 BARS = "metapath_bars.yaml"
 WITHIN = 0.5
 """Points below a bar that still count as reached."""
@@ -52,6 +43,11 @@ class Bar:
     ari: float | None = None
     not_comparable: str = ""
     """Why else these values must not stand beside ours; empty if they may."""
+
+    def __post_init__(self) -> None:
+        for name in ("macro_f1", "micro_f1", "auc"):
+            if len(given := getattr(self, name)) != len(COUNTS):
+                raise InputError(f"{name}: has {len(given)} values, not one for each of {COUNTS} labels per class")
 
     @property
     def values(self) -> tuple[float | None, ...]:
@@ -144,7 +140,7 @@ def judge(row: Row, records: Sequence[Record], name: str, theirs: float, bar: Ba
     status: Status = "reproduced" if abs(gap) <= WITHIN else "above" if gap > 0 else "below"
     done, wanted = len(found), row.settings.seeds
     told = f"{gap:+.2f} points, {in_words(done, wanted)}"
-    return known(status, told, Value(tuple(found)), unfinished=done < wanted)
+    return known(status, told, Value(tuple(found)), remarks=(UNFINISHED,) if done < wanted else ())
 
 
 def values(made: Made) -> str:

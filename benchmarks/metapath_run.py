@@ -27,6 +27,11 @@ def load_rows(root: Path, wanted: Sequence[str] = ()) -> list[Row]:
     return sorted((Row.load(paths[name]) for name in wanted or paths), key=lambda row: row.settings.title)
 
 
+def has_rows(root: Path) -> bool:
+    """Whether the table has any row, be it readable or not."""
+    return any((root / "configs" / NAME).glob("*.yaml"))
+
+
 def refuse_no_rows(root: Path, rows: Sequence[Row]) -> None:
     """Raise `InputError` where the table has no row."""
     if not rows:

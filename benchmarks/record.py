@@ -207,15 +207,23 @@ def damages(board: Board, record: Record) -> Iterator[str]:
         yield "does not say where it was made (environment)"
     if not all(isinstance(record.outcome.get(name), int) for name in ("best_epoch", "last_epoch")):
         yield "does not say which epoch was best, and which last (outcome)"
-    if not all(has(epoch, "epoch") for epoch in record.curve):
+    if not all(has(epoch, "epoch") and isinstance(epoch["epoch"], int) for epoch in record.curve):
         yield "has epochs without a number (curve)"
+    if not all(numeric(epoch.get("metrics", {})) for epoch in record.curve):
+        yield "has epochs whose metrics are no numbers (curve)"
     monitor = board.table.monitor
     wanted: dict[str, tuple[str, ...]] = dict.fromkeys(QUARTERS, ("users", "fewest", "most", monitor))
     wanted |= dict.fromkeys(THIRDS, ("items", "truth", f"shown@{parse(monitor)[1]}"))
     for rule, slices in record.slices.items():
-        for name in slices.keys() & wanted.keys():
-            if not has(slices[name], *wanted[name]):
+        thirds = THIRDS if slices.keys() & set(THIRDS) else ()
+        for name in sorted(slices.keys() & wanted.keys() | set(thirds)):
+            if not has(slices.get(name), *wanted[name]):
                 yield f"lacks one of {', '.join(wanted[name])} of the slice {name} ({rule})"
+
+
+def numeric(part: Any) -> bool:
+    """Whether a part of a record is a mapping of numbers."""
+    return isinstance(part, Mapping) and all(isinstance(value, int | float) for value in part.values())
 
 
 def has(part: Any, *keys: str) -> bool:

@@ -162,6 +162,8 @@ class Sections:
         if again := dict.fromkeys(v.row for v in shown if self.summary.rows[v.row].tested_before):
             names = ", ".join(map(self.summary.title, again))
             parts.append(f"Configured anew after test values of theirs had been seen (Configurations): {names}.")
+        for row in dict.fromkeys(v.row for v in shown if self.summary.rows[v.row].outdated):
+            parts.append(f"By code that was mended since: {self.summary.title(row)}. {self.summary.rows[row].outdated}")
         if shown:
             rows = tuple(
                 (self.summary.title(v.row), v.metric, str(v.ours), f"{v.published:.4f}", v.reason, v.status, v.source)
@@ -270,7 +272,8 @@ class Sections:
             if line.tested_before:
                 plural = "s" if line.tested_before > 1 else ""
                 source += f"; {line.tested_before} earlier configuration{plural} of it had been tested"
-            rows.append((self.summary.title(row), inline(keys), source, line.note))
+            note = ". ".join(filter(None, (line.note, line.outdated)))
+            rows.append((self.summary.title(row), inline(keys), source, note))
         caption = f"All rows: {inline(board.table.training)}. Everything else as the library's defaults."
         header = ("", "differs from the defaults", "chosen by", "note")
         return Section("Configurations", [Grid(header, tuple(rows), caption, text=frozenset(range(4)))])

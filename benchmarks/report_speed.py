@@ -1,13 +1,17 @@
 """The speed report: everything that `python -m benchmarks.speed` and its kin have measured, on one page."""
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.record import has
 from benchmarks.report_document import Document, Grid, Part, Section, markdown, page
 from graphcl.errors import InputError
 from graphcl.training.checkpoint import write_atomically
+
+log = logging.getLogger(__name__)
 
 NAME = "speed"
 """What the report is called on the command line, among the tables."""
@@ -54,8 +58,19 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is no readable measurement ({error}); measure again") from error
     if not isinstance(tree, dict):
         raise InputError(f"{path}: is no measurement, it holds {type(tree).__name__}; measure again")
-    if "tables" not in tree:
+    tables, environment = tree.get("tables"), tree.get("environment")
+    if not isinstance(tables, list) or not all(has(table, "rows", "title") for table in tables):
         raise InputError(f"{path}: is no measurement, it has no tables; measure again")
+    if not all(isinstance(table["rows"], list) and all(map(has, table["rows"])) for table in tables):
+        raise InputError(f"{path}: is no measurement, a table of it has no rows; measure again")
+    if environment and not (
+        has(environment, "machine", "packages", "commit", "started")
+        and has(environment["machine"], "processor", "cores")
+        and has(environment["packages"], "torch")
+    ):
+        raise InputError(f"{path}: does not say on what machine it was made; measure again")
+    if environment and str(environment["commit"]).endswith("-dirty"):
+        log.warning("%s: no commit has the code that was measured; measure again", path.name)
     return tree
 
 

@@ -59,6 +59,8 @@ class Row:
     """Earlier configurations of it whose test values had been seen when this one was written down."""
     baseline: bool = False
     """Whether it learns without contrast; the best of these is what the others are tested against."""
+    outdated: str = ""
+    """What was mended in the code since its records were made, should that bear on them; they are to be made anew."""
     differs: str = ""
     """How the row differs from what publications call so, should it be trained another way: their values are then not
     comparable."""

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from shutil import copyfile
 
 import yaml
 
@@ -16,7 +15,7 @@ from graphcl.training.lock import locked
 from recsys.config import dump
 from recsys.experiment import Experiment
 from recsys.search_space import Space, searchable, space_of
-from recsys.tune import TRIALS, is_another, search, summary
+from recsys.tune import TRIALS, Found, is_another, search, summary
 
 SEED = 2026
 """Of every search, and of no cell: those of a table begin at 0. (Searches made before 2026-11-28 had seed 0.)"""
@@ -66,13 +65,19 @@ def tune_table(
                 log=lambda trial: say(f"  {trial['number']}: {trial['value']} {trial['keys']}"),
             )
             found = summary(done, experiment)
-            kept = board.home.results(board.name) / "tuning" / f"{row}.jsonl"
-            target = board.home.found(board.name, row)
-            for place in (kept, target):
-                place.parent.mkdir(parents=True, exist_ok=True)
-            copyfile(folder / TRIALS, kept)
-            write_atomically(target, yaml.safe_dump(dump(found), sort_keys=False).encode())
+            keep(board, row, (folder / TRIALS).read_bytes(), found, say)
             say(f"{row}: {board.table.monitor} {found.value:.4f} on validation, trial {found.best} of {found.trials}")
+
+
+def keep(board: Board, row: str, trials: bytes, found: Found, say: Callable[[str], None]) -> None:
+    """Write the trials and what they found beside the table; those of another search are moved to its run folder."""
+    kept, target = board.home.results(board.name) / "tuning" / f"{row}.jsonl", board.home.found(board.name, row)
+    if kept.exists() and not trials.startswith(kept.read_bytes()):
+        moved = set_aside([kept, target], board.home.runs(board.name) / "tuning" / "superseded")
+        say(f"{row}: there was another search of it, which is kept as {moved}")
+    for place, content in ((kept, trials), (target, yaml.safe_dump(dump(found), sort_keys=False).encode())):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(place, content)
 
 
 def set_aside_another(folder: Path, experiment: Experiment, space: Space) -> Path:

@@ -1,6 +1,7 @@
 """Each published value: reproduced, above, below, or not comparable and why. Never a guess."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
@@ -10,6 +11,10 @@ from benchmarks.table import CANDIDATE_WORDS, MASKING_WORDS, Published, Table
 
 Key = TypeVar("Key", bound=Hashable)
 Status = Literal["reproduced", "above", "below", "not comparable", "not run"]
+
+UNFINISHED = "with seeds to run"
+ANEW = "configured anew after a look at test"
+OUTDATED = "by code that was mended since"
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,8 @@ class Verdict:
     """Only where it may stand beside the published value."""
     word: str = "published"
     """What the other value is called."""
-    unfinished: bool = False
-    """Whether ours has seeds to run."""
+    remarks: tuple[str, ...] = ()
+    """What else a reader must know of ours: UNFINISHED, ANEW, OUTDATED."""
 
 
 def verify(summary: Summary) -> Iterator[Verdict]:
@@ -51,7 +56,18 @@ def verify(summary: Summary) -> Iterator[Verdict]:
         done, wanted = len(ours.seeds), summary.wanted(row)
         reason = f"{share:+.1%}, {in_words(done, wanted)}"
         status = judge(table.tolerance, share)
-        yield Verdict(row, metric, published, block.source, status, reason, ours, unfinished=done < wanted)
+        yield Verdict(row, metric, published, block.source, status, reason, ours, remarks=remarks_on(summary, row))
+
+
+def remarks_on(summary: Summary, row: str) -> tuple[str, ...]:
+    """What a reader of a verdict must know of the row's records."""
+    line = summary.rows[row]
+    true = {
+        UNFINISHED: len(summary.seeds(row)) < summary.wanted(row),
+        ANEW: line.tested_before > 0,
+        OUTDATED: bool(line.outdated),
+    }
+    return tuple(remark for remark, holds in true.items() if holds)
 
 
 def in_words(done: int, wanted: int) -> str:
@@ -119,7 +135,8 @@ def told(verdicts: Sequence[Verdict]) -> Iterator[str]:
         for v in of_source:
             if v.ours is not None:
                 name = f"{v.row:<{row_width}}  {v.metric:<{metric_width}}"
-                yield f"    {v.status:<14}  {name}  {v.ours}, {v.word} {v.published:.4f} ({v.reason})"
+                reason = "; ".join([v.reason, *(remark for remark in v.remarks if remark != UNFINISHED)])
+                yield f"    {v.status:<14}  {name}  {v.ours}, {v.word} {v.published:.4f} ({reason})"
         apart = [verdict for verdict in of_source if verdict.ours is None]
         for (status, reason), alike in grouped(apart, lambda verdict: (verdict.status, verdict.reason)):
             rows = ", ".join(dict.fromkeys(verdict.row for verdict in alike))
@@ -136,7 +153,7 @@ def grouped(verdicts: Iterable[Verdict], key: Callable[[Verdict], Key]) -> Itera
 
 
 def count(verdicts: Sequence[Verdict]) -> str:
-    """How many of each, in words, and how many of them may change because seeds are to run.
+    """How many of each, in words, and how many of them have a remark.
 
     A value that several sources print counts once: by one that is comparable, and of those by the least flattering.
     """
@@ -146,7 +163,8 @@ def count(verdicts: Sequence[Verdict]) -> str:
     parts = []
     for status in get_args(Status):
         alike = [verdict for verdict in distinct if verdict.status == status]
-        unfinished = sum(verdict.unfinished for verdict in alike)
+        remarked = Counter(remark for verdict in alike for remark in verdict.remarks)
         if alike:
-            parts.append(f"{len(alike)} {status}" + (f" ({unfinished} with seeds to run)" if unfinished else ""))
+            told = ", ".join(f"{number} {remark}" for remark, number in sorted(remarked.items()))
+            parts.append(f"{len(alike)} {status}" + (f" ({told})" if told else ""))
     return ", ".join(parts) or "no published values"

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from benchmarks import metapath_run
 from benchmarks.__main__ import app
-from benchmarks.metapath import Row, Watch, run_seed
+from benchmarks.metapath import Row, Watch, numbers, run_seed
 from benchmarks.metapath_record import Record, fitting
 from benchmarks.metapath_report import MEASURES, Bar, document, judge, write_report
 from graphcl.data.digest import graph_digest
@@ -116,6 +116,10 @@ def test_a_cell_that_fails_is_named_with_the_cause(home: Path) -> None:
         (lambda text: "[1]", "is a damaged record"),
         (lambda text: text.replace('"valid"', '"best"'), "is a damaged record .*must give an epoch"),
         (lambda text: text.replace('"seed": 0', '"seed": 1'), "is the record of toy, seed 1; put it back"),
+        (lambda text: text.replace('"macro_f1@20"', '"macro@20"'), "has no number for macro_f1@20"),
+        (lambda text: re.sub(r'"nmi": [^,]*', '"nmi": NaN', text), "has no number for nmi"),
+        (lambda text: text.replace('"valid_macro_f1"', '"valid"'), "without a number for valid_macro_f1"),
+        (lambda text: text.replace('"system"', '"os"'), "does not say on what machine"),
     ],
 )
 def test_a_damaged_record_is_named_and_kept(home: Path, spoil, sentence: str) -> None:
@@ -288,6 +292,24 @@ def test_the_page_shows_what_was_measured_of_time_and_memory(home: Path) -> None
     (home / "results" / "speed_metapath.json").write_text(json.dumps(measured))
     write_report(home)
     assert "| meow | 100,000 |" in (home / "results" / "metapath.md").read_text().partition("## Speed and memory")[2]
+
+
+def test_a_bar_has_a_value_or_none_for_each_number_of_labels() -> None:
+    with pytest.raises(InputError, match="macro_f1: has 2 values"):
+        bar_of(90.0, 91.0)
+
+
+def test_a_row_that_cannot_be_read_does_not_silence_the_tables(home: Path) -> None:
+    (home / "tables").mkdir()
+    (home / "configs" / "metapath" / "broken.yaml").write_text("title: [")
+    shown = CliRunner().invoke(app, ["list", "--home", str(home)])
+    assert isinstance(shown.exception, InputError) and "broken.yaml" in str(shown.exception)
+    assert "published values" in shown.output  # the heading of the list
+
+
+def test_seeds_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(InputError, match="'a' is no list of whole numbers"):
+        numbers("a")
 
 
 def test_the_command_line_knows_the_table(home: Path) -> None:

@@ -257,11 +257,19 @@ def spoilt(name):
         "packages": (lambda tree: tree["environment"].update(packages="torch"), "where it was made"),
         "epoch": (lambda tree: tree["outcome"].update(best_epoch="x"), "which epoch was best"),
         "curve": (lambda tree: tree["curve"][1].pop("epoch"), "epochs without a number"),
+        "metric": (lambda tree: tree["curve"][1].update(metrics={"ndcg@5": "high"}), "whose metrics are no numbers"),
+        "third": (
+            lambda tree: tree.update(slices={"history": {THIRDS[0]: {"items": 1.0, "truth": 1.0, "shown@5": 1.0}}}),
+            f"of the slice {THIRDS[1]}",
+        ),
         "slices": (lambda tree: tree.update(slices={"history": {QUARTERS[0]: {"users": 1.0}}}), "lacks one of"),
     }[name]
 
 
-@pytest.mark.parametrize("name", ["nan", "users", "outcome", "gpu", "machine", "packages", "epoch", "curve", "slices"])
+@pytest.mark.parametrize(
+    "name",
+    ["nan", "users", "outcome", "gpu", "machine", "packages", "epoch", "curve", "metric", "third", "slices"],
+)
 def test_damaged_parts_of_a_record_are_named_and_silence_no_other_table(name, filled, home, command):
     spoil, sentence = spoilt(name)
     (home / "tables" / "also.yaml").write_text((home / "tables" / "tiny.yaml").read_text())
@@ -332,6 +340,16 @@ def test_a_page_says_what_was_configured_after_its_test_values_were_seen(define,
     assert "some after trainings by hand" in text
     text = write_report(define(digest="aaaa", published=[source()]))[0].read_text()
     assert "Configured anew" not in text and "by hand (Costs" not in text
+
+
+def test_a_verdict_says_what_a_reader_must_know_of_the_records(define, filled, command):
+    rows = {name: {"title": row.title, "model": row.model} for name, row in filled.table.rows.items() if row.model}
+    rows["mf"] |= {"tested_before": 1, "outdated": "The padding was wrong"}
+    text = write_report(define(digest="aaaa", rows=rows, published=[source()]))[0].read_text()
+    assert "By code that was mended since: MF. The padding was wrong" in text
+    output = command("verify", "tiny")[1]
+    assert "1 above (1 by code that was mended since, 1 configured anew after a look at test)" in output
+    assert "2 seeds; configured anew after a look at test; by code that was mended since)" in output
 
 
 @pytest.mark.parametrize(("patience", "told"), [(10, False), (20, True)])
@@ -440,7 +458,13 @@ def test_speed_measurements_become_one_page(home, command):
     ):
         assert line in text
     assert (results / "speed.html").exists()
-    mishaps = (("{", "is no readable measurement"), ("[1]", "it holds list"), ('{"a": {}}', "has no tables"))
+    mishaps = (
+        ("{", "is no readable measurement"),
+        ("[1]", "it holds list"),
+        ('{"a": {}}', "has no tables"),
+        ('{"tables": [{"title": "x"}]}', "has no tables"),
+        ('{"tables": [{"title": "x", "rows": [1]}]}', "a table of it has no rows"),
+    )
     for damaged, told in mishaps:
         (results / "speed_c.json").write_text(damaged)
         status, _, errors = command("report", "speed")

@@ -418,6 +418,9 @@ def test_a_search_freezes_what_it_finds(define, put, command, home):
     define(search={"trials": 1, "epochs": 1, "patience": 1, "space": {"learning_rate": [0.04]}})
     assert command("tune", "tiny", "--rows", "mf", "--device", "cpu")[0] == 0
     assert (home / "runs" / "tiny" / "tuning" / "mf.0" / "trials.jsonl").exists()  # the earlier search is kept
+    superseded = home / "runs" / "tiny" / "tuning" / "superseded"
+    assert len((superseded / "mf.0.jsonl").read_text().splitlines()) == len(kept)  # and what was committed of it
+    assert yaml.safe_load((superseded / "mf.0.yaml").read_text())["trials"] == 2
     define()
     other = {"trials": 1, "best": 0, "value": 0.1, "seconds": 1, "epochs": 1, "training": {"learning_rate": 0.1}}
     (home / "configs" / "tiny" / "mf.yaml").write_text(yaml.safe_dump(other))
