@@ -162,8 +162,9 @@ class Sections:
         if again := dict.fromkeys(v.row for v in shown if self.summary.rows[v.row].tested_before):
             names = ", ".join(map(self.summary.title, again))
             parts.append(f"Configured anew after test values of theirs had been seen (Configurations): {names}.")
-        for row in dict.fromkeys(v.row for v in shown if self.summary.rows[v.row].outdated):
-            parts.append(f"By code that was mended since: {self.summary.title(row)}. {self.summary.rows[row].outdated}.")
+        for row in dict.fromkeys(v.row for v in shown):
+            if mended := self.summary.rows[row].outdated:
+                parts.append(f"By code that was mended since: {self.summary.title(row)}. {mended}.")
         if shown:
             rows = tuple(
                 (self.summary.title(v.row), v.metric, str(v.ours), f"{v.published:.4f}", v.reason, v.status, v.source)
