@@ -238,15 +238,15 @@ def rounded(scores: Mapping[str, float]) -> dict[str, float]:
     return {name: float(f"{value:.5g}") for name, value in scores.items()}
 
 
-def numbers(seeds: str) -> list[int]:
+def seeds_in(text: str) -> list[int]:
     """`0,1,2` -> [0, 1, 2].
 
     Raises:
         InputError: it is no list of whole numbers.
     """
-    if not all(part.strip().isdecimal() for part in seeds.split(",")):
-        raise InputError(f"--seeds: {seeds!r} is no list of whole numbers; write 0,1,2")
-    return [int(part) for part in seeds.split(",")]
+    if not all(part.strip().isdecimal() for part in text.split(",")):
+        raise InputError(f"--seeds: {text!r} is no list of whole numbers; write 0,1,2")
+    return [int(part) for part in text.split(",")]
 
 
 def main(
@@ -261,7 +261,7 @@ def main(
     torch.set_num_threads(1)
     row, root = Row.load(config), data_home()
     out.mkdir(parents=True, exist_ok=True)
-    for seed in numbers(seeds):
+    for seed in seeds_in(seeds):
         folder = None if work is None else work / f"{row.name}-{seed}-{row.digest}"
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)

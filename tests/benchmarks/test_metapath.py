@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from benchmarks import metapath_run
 from benchmarks.__main__ import app
-from benchmarks.metapath import Row, Watch, numbers, run_seed
+from benchmarks.metapath import Row, Watch, run_seed, seeds_in
 from benchmarks.metapath_record import Record, fitting
 from benchmarks.metapath_report import MEASURES, Bar, document, judge, write_report
 from graphcl.data.digest import graph_digest
@@ -116,10 +116,6 @@ def test_a_cell_that_fails_is_named_with_the_cause(home: Path) -> None:
         (lambda text: "[1]", "is a damaged record"),
         (lambda text: text.replace('"valid"', '"best"'), "is a damaged record .*must give an epoch"),
         (lambda text: text.replace('"seed": 0', '"seed": 1'), "is the record of toy, seed 1; put it back"),
-        (lambda text: text.replace('"macro_f1@20"', '"macro@20"'), "has no number for macro_f1@20"),
-        (lambda text: re.sub(r'"nmi": [^,]*', '"nmi": NaN', text), "has no number for nmi"),
-        (lambda text: text.replace('"valid_macro_f1"', '"valid"'), "without a number for valid_macro_f1"),
-        (lambda text: text.replace('"system"', '"os"'), "does not say on what machine"),
     ],
 )
 def test_a_damaged_record_is_named_and_kept(home: Path, spoil, sentence: str) -> None:
@@ -137,6 +133,22 @@ def test_a_damaged_record_is_named_and_kept(home: Path, spoil, sentence: str) ->
     metapath_run.run(home, seeds=1, say=said.append)
     assert (home / "runs" / "metapath" / "superseded" / "toy-0.0.json").read_text() == spoil(whole)
     assert json.loads(path.read_text())["rules"] == json.loads(whole)["rules"]
+
+
+def test_parts_of_a_record_that_the_page_reads_are_checked(home: Path) -> None:
+    row, path = Row.load(home / "configs" / "metapath" / "toy.yaml"), home / "toy-0.json"
+    whole = json.dumps(run_seed(row, home, 0, "cpu"))
+    path.write_text(whole)
+    assert fitting(row, path).seed == 0
+    for spoilt, sentence in (
+        (whole.replace('"macro_f1@20"', '"macro@20"'), "has no number for macro_f1@20"),
+        (re.sub(r'"nmi": [^,]*', '"nmi": NaN', whole), "has no number for nmi"),
+        (whole.replace('"valid_macro_f1"', '"valid"'), "without a number for valid_macro_f1"),
+        (whole.replace('"system"', '"os"'), "does not say on what machine"),
+    ):
+        path.write_text(spoilt)
+        with pytest.raises(InputError, match=sentence):
+            fitting(row, path)
 
 
 def test_records_of_other_files_of_one_graph_are_refused(home: Path) -> None:
@@ -167,6 +179,7 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(home: Path, monkeypatch:
     monkeypatch.setattr(Watch, "log", looked)
     resumed = run_seed(row, home, 0, "cpu", folder)
     assert resumed["rules"] == whole["rules"]
+    assert (whole["spent"]["sessions"], resumed["spent"]["sessions"]) == (1, 2)  # both are paid for
     assert [without_time(point) for point in resumed["curve"]] == [without_time(point) for point in whole["curve"]]
 
 
@@ -309,7 +322,7 @@ def test_a_row_that_cannot_be_read_does_not_silence_the_tables(home: Path) -> No
 
 def test_seeds_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(InputError, match="'a' is no list of whole numbers"):
-        numbers("a")
+        seeds_in("a")
 
 
 def test_the_command_line_knows_the_table(home: Path) -> None:
