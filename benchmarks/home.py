@@ -28,6 +28,10 @@ class Home:
         """Its run folders, which are not."""
         return self.root / "runs" / table
 
+    def superseded(self, table: str) -> Path:
+        """Where records go that do not fit the table any more."""
+        return self.runs(table) / "superseded"
+
     def names(self) -> list[str]:
         """Every table there is.
 

@@ -15,11 +15,10 @@ from benchmarks.metapath_costs import cost, origins, spread
 from benchmarks.metapath_plots import bars_of, curves_of
 from benchmarks.metapath_record import COUNTS, MEASURES, Made, Record, records_of
 from benchmarks.metapath_run import NAME, load_rows, refuse_no_rows
-from benchmarks.report_document import ABSENT, Document, Figure, Grid, Part, Section, latex, markdown, page
+from benchmarks.report_document import ABSENT, Document, Figure, Grid, Part, Section, latex, markdown, page, write
 from benchmarks.summary import Value
 from benchmarks.verify import UNFINISHED, Status, Verdict, in_words
 from graphcl.errors import InputError, suggest
-from graphcl.training.checkpoint import write_atomically
 from recsys.config import build, read
 
 WORDS: Mapping[str, str] = {"last": "last epoch", "loss": "lowest training loss", "valid": "best validation probe"}
@@ -105,16 +104,7 @@ def write_report(root: Path) -> list[Path]:
     timed = place.with_name("speed_metapath.json")
     whole = document(made, bars, list(report_speed.parts(report_speed.read(timed))) if timed.exists() else [])
     footer = f"Written by `python -m benchmarks report {NAME}` from the records in `{NAME}/`."
-    texts = {
-        "md": markdown(whole, footer),
-        "csv": values(made),
-        "tex": latex(overview(made), NAME),
-        "html": page(whole),
-    }
-    place.parent.mkdir(parents=True, exist_ok=True)
-    for form, text in texts.items():
-        write_atomically(place.with_name(f"{NAME}.{form}"), text.encode())
-    return [place.with_name(f"{NAME}.{form}") for form in texts]
+    return write(place, md=markdown(whole, footer), csv=values(made), tex=latex(overview(made), NAME), html=page(whole))
 
 
 def verify(root: Path) -> Iterator[Verdict]:

@@ -90,17 +90,12 @@ def path_of(board: Board, row: str, seed: int) -> Path:
     return board.home.results(board.name) / f"{row}-{seed}.json"
 
 
-def aside(board: Board) -> Path:
-    """Where records go that do not fit the table any more."""
-    return board.home.runs(board.name) / "superseded"
-
-
 def write(board: Board, record: Record, per_user: Mapping[str, pd.DataFrame]) -> Path:
     """Write the values per user, then the record: where there is a record, it is whole. An older one is set aside."""
     path = path_of(board, record.row, record.seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
-        set_aside([path, path.with_suffix(".npz")], aside(board))
+        set_aside([path, path.with_suffix(".npz")], board.home.superseded(board.name))
     arrays = {"user": next(iter(per_user.values())).index.to_numpy(np.int32)}
     for rule, frame in per_user.items():
         arrays |= {f"{rule}/{name}": frame[name].to_numpy(np.float32) for name in frame.columns}

@@ -5,11 +5,10 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.report_document import latex, markdown, page
+from benchmarks.report_document import latex, markdown, page, write
 from benchmarks.report_sections import Sections
 from benchmarks.summary import Summary
 from benchmarks.table import Board
-from graphcl.training.checkpoint import write_atomically
 
 COLUMNS = (
     "table",
@@ -45,19 +44,13 @@ def write_report(board: Board) -> list[Path]:
         f"Written by `python -m benchmarks report {board.name}` from the records in `{place.name}/`; plots are on the "
         f"page `{place.name}.html` that it writes beside this one."
     )
-    texts = {
-        "md": markdown(document, footer),
-        "csv": values(summary),
-        "tex": "\n".join(latex(sections.leaderboard(rule), f"{board.name}-{rule}") for rule in board.table.masking),
-        "html": page(document),
-    }
-    place.parent.mkdir(parents=True, exist_ok=True)
-    written = []
-    for form, text in texts.items():
-        path = place.with_name(f"{place.name}.{form}")
-        write_atomically(path, text.encode())
-        written.append(path)
-    return written
+    return write(
+        place,
+        md=markdown(document, footer),
+        csv=values(summary),
+        tex="\n".join(latex(sections.leaderboard(rule), f"{board.name}-{rule}") for rule in board.table.masking),
+        html=page(document),
+    )
 
 
 def values(summary: Summary) -> str:

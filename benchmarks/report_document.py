@@ -4,7 +4,9 @@ import html
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from graphcl.training.checkpoint import write_atomically
 from recsys.report import STYLE, whole_page
 
 PAGE_STYLE = (
@@ -191,3 +193,12 @@ def latex(grid: Grid, label: str) -> str:
 def tex(text: str) -> str:
     """Plain text as LaTeX."""
     return "".join(LATEX.get(sign, sign) for sign in text)
+
+
+def write(place: Path, **texts: str) -> list[Path]:
+    """Write `md="..."` as `place.md`, and so on; returns the files."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    paths = {place.with_name(f"{place.name}.{form}"): text for form, text in texts.items()}
+    for path, text in paths.items():
+        write_atomically(path, text.encode())
+    return list(paths)

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import has
-from benchmarks.report_document import Document, Grid, Part, Section, markdown, page
+from benchmarks.report_document import Document, Grid, Part, Section, markdown, page, write
 from graphcl.errors import InputError
-from graphcl.training.checkpoint import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +42,7 @@ def write_speed_report(results: Path) -> list[Path]:
     ]
     lead = "Measured by python -m benchmarks.speed and its kin; ratios within one run count, because machines differ."
     document = Document("Speed and memory", lead, sections)
-    written = []
-    for form, text in (("md", markdown(document)), ("html", page(document))):
-        write_atomically(results / f"{NAME}.{form}", text.encode())
-        written.append(results / f"{NAME}.{form}")
-    return written
+    return write(results / NAME, md=markdown(document), html=page(document))
 
 
 def read(path: Path) -> dict[str, Any]:

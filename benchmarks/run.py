@@ -1,14 +1,43 @@
-"""Run a table: every cell that has no record yet, each in a process of its own."""
+"""Run a table of recommenders: every row and seed that has no record yet."""
 
-from collections.abc import Callable, Sequence
+# ruff: noqa: D102 -- what a method returns is said once, at the abstract class it implements
+
+from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks import record as records
-from benchmarks.process import Processes, in_parallel, last_line
+from benchmarks.runner import Cell, Runner, Say, by_seed
 from benchmarks.table import Board
-from graphcl.training.lock import locked
 
-Cell = tuple[str, int]
-Say = Callable[[str], None]
+
+class BoardRunner(Runner):
+    """Its cells are trainings of recommenders."""
+
+    def __init__(self, board: Board, *, device: str = "auto", say: Say = lambda _: None) -> None:
+        super().__init__(board.name, board.home, device=device, say=say)
+        self.board = board
+
+    def path(self, row: str, seed: int) -> Path:
+        return records.path_of(self.board, row, seed)
+
+    def fault(self, row: str, seed: int) -> str:
+        """A record of another split is not replaced: more than this table would have to be run again."""
+        path = self.path(row, seed)
+        try:
+            record = records.read(path)
+            records.refuse_other_split(self.board, record, path)
+            return next(iter(records.check(self.board, record, path, needs_users=True)), "")
+        except records.DamagedError as error:
+            return str(error)
+
+    def arguments(self, row: str, seed: int) -> list[str]:
+        cell = ["benchmarks", "cell", self.table, row, str(seed)]
+        return [*cell, "--device", self.device, "--home", str(self.home.root)]
+
+    def told(self, row: str, seed: int) -> str:
+        made = records.read(self.path(row, seed))
+        values = ", ".join(f"{name} {value:.4f}" for name, value in made.test[self.board.table.masking[0]].items())
+        return f"{values} ({made.spent.wall_seconds:.0f} s, {made.spent.cpu_seconds:.0f} CPU-s)"
 
 
 def run_table(
@@ -21,45 +50,5 @@ def run_table(
     Raises:
         InputError: another runner is at this table, a row is unknown, or a record is of another split.
     """
-    chosen = board.choose(rows)
-    with locked(board.home.runs(board.name) / ".lock", f"table {board.name}") as lock:
-        wanted = [(row, seed) for seed in range(seeds) for row in chosen if seed in board.seeds(row, seeds)]
-        missing = [cell for cell in wanted if not is_done(board, *cell, say)]
-        say(f"{len(wanted) - len(missing)} of {len(wanted)} cells have their record")
-        codes = in_parallel(lambda cell, cells: start(board, cell, device, lock, say, cells), missing, jobs)
-    return [cell for cell, code in zip(missing, codes, strict=True) if code]
-
-
-def is_done(board: Board, row: str, seed: int, say: Say) -> bool:
-    """Whether a cell has a record that fits; the cell that makes a new one moves one that does not."""
-    path = records.path_of(board, row, seed)
-    if not path.exists():
-        return False
-    try:
-        record = records.read(path)
-        records.refuse_other_split(board, record, path)
-        problems = list(records.check(board, record, path, needs_users=True))
-    except records.DamagedError as error:
-        problems = [str(error)]
-    if problems:
-        say(f"{problems[0]}\n  it is made again; this one will be kept in {records.aside(board)}")
-    return not problems
-
-
-def start(board: Board, cell: Cell, device: str, lock: int, say: Say, cells: Processes) -> int:
-    """Run one cell in its own process, which holds the table's lock with us; returns its exit status."""
-    row, seed = cell
-    folder = board.home.runs(board.name) / f"{row}-{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "log.txt"
-    arguments = ["benchmarks", "cell", board.name, row, str(seed)]
-    arguments += ["--device", device, "--home", str(board.home.root)]
-    say(f"{row}, seed {seed}: started")
-    code = cells.run(arguments, log, lock)
-    if code:
-        say(f"{row}, seed {seed}: failed with status {code}: {last_line(log)} ({log})")
-    else:
-        made = records.read(records.path_of(board, row, seed))
-        values = ", ".join(f"{name} {value:.4f}" for name, value in made.test[board.table.masking[0]].items())
-        say(f"{row}, seed {seed}: {values} ({made.spent.wall_seconds:.0f} s, {made.spent.cpu_seconds:.0f} CPU-s)")
-    return code
+    cells = by_seed({row: board.seeds(row, seeds) for row in board.choose(rows)})
+    return BoardRunner(board, device=device, say=say).run(cells, jobs)
