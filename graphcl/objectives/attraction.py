@@ -25,9 +25,11 @@ def attraction_repulsion(
     Attraction: mean over views x and rows i of $\sum_{k \ne x} w_k |z_i^x - z_i^k|^2$, w = softmax(`attraction` times
     the distances). Repulsion: minus the mean over pairs of views x < y and rows i of
     $\sum_{j \ne i} w_{ij} |z_i^x - z_j^y|^2$, w = softmax(-`repulsion` times the distances), streamed. Gradients flow
-    through the weights; 0 makes them equal. `debias` is the share of rows j that are thought to be like i: their
-    distance, as between the two views of i, is taken out of the repulsion. `views` are two or more [N, d]; give rows
-    of length one, nothing bounds others.
+    through the weights; 0 makes them equal. `debias` is the share $\pi$ of rows j that are thought to be like i: with
+    R the repulsion and D the mean distance of two views of a row it becomes $(R - \pi D) / (1 - \pi)$, as published.
+    As R is minus a distance, this pushes the views of a row apart by $\pi / (1 - \pi)$; to take the distance of like
+    rows out of what is repelled would need a plus. `views` are two or more [N, d]; give rows of length one, nothing
+    bounds others.
 
     Raises:
         InputError: there are fewer than two views or rows, views differ in their rows, or the share is not below 1.

@@ -246,7 +246,8 @@ class _KeptLse(torch.autograd.Function):
         for rows in blocks(len(x), ctx.tile[0]):
             for cols in blocks(len(y), ctx.tile[1]):
                 mass, shift = next(tiles)
-                weight = cotangent[rows] * (shift - lse[rows]).exp_()
+                # No tile is above its row's sum; one without a candidate for the row only seems so, and has no mass.
+                weight = cotangent[rows] * (shift - lse[rows]).clamp_(max=0.0).exp_()
                 if grad_x is not None:
                     grad_x[rows].addcmul_(mass @ y[cols], weight[:, None])
                 if grad_y is not None:

@@ -36,6 +36,6 @@ def group_whitening(
         covariance = centred.mT @ centred / rows
         covariance = covariance.detach() if detach else covariance
         spread, axes = torch.linalg.eigh(covariance)
-        matrix = axes * (spread + epsilon).rsqrt().unsqueeze(-2) @ axes.mT
+        matrix = axes * (spread.clamp(min=0.0) + epsilon).rsqrt().unsqueeze(-2) @ axes.mT
         whitened = (centred @ matrix).transpose(0, 1).reshape(rows, size)
     return whitened[:, order.argsort()]

@@ -44,6 +44,17 @@ def test_value_and_gradients_do_not_depend_on_the_tile(n, m, tile, seed, scale):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-11)
 
 
+def test_a_tile_without_a_candidate_for_a_row_of_tiny_sum_has_no_gradient():
+    x = rows(3, seed=1, dtype=torch.float32)
+    far = torch.full((3,), -200.0)  # e^200 is no float, and 0 times it no number
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("graphcl.objectives.kernel.TILE_CPU", (3, 2))
+        lse = row_lse(x, x, col_bias=far, terms=[Exclude(torch.tensor([0, 1, 2]))])  # the last tile is a row's own
+        (found,) = torch.autograd.grad(lse.sum(), x)
+    dense = (x @ x.T + far).fill_diagonal_(-torch.inf).logsumexp(1)
+    torch.testing.assert_close(found, torch.autograd.grad(dense.sum(), x)[0])
+
+
 @settings(max_examples=40, deadline=None)
 @given(n=SIZES, m=SIZES, tile=st.tuples(SIZES, SIZES), seed=st.integers(0, 99), scale=st.sampled_from([0.1, 1, 300]))
 def test_a_matrix_that_is_kept_gives_what_the_dense_one_gives(n, m, tile, seed, scale):
