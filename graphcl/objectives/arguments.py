@@ -15,7 +15,7 @@ def positives_of(pairs: Pairs, given: Positives | Tensor | None, labels: Tensor 
     if given is not None:
         chosen = as_positives(given, len(pairs.candidates))
         chosen.refuse_misfit(len(pairs.anchors), len(pairs.candidates))
-        return chosen
+        return chosen if pairs.own is None else chosen.leaving_out(pairs.own)
     if labels is not None:
         anchor, candidate = (labels.repeat(times) for times in pairs.repeat)
         _check_ids("labels", anchor, pairs.anchors)

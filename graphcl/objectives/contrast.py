@@ -130,10 +130,12 @@ class Contrast(nn.Module):
 
         The pairing makes N anchors and M candidates of them. Positives are, first of these that is given: `positives`
         (a `Positives` over anchors and candidates, or the candidate of each anchor, int64 [N], -1 for none), `labels`
-        [n] (rows of one label), or the same row in the other view.
+        [n] (rows of one label), or the same row in the other view. An anchor that is a candidate is no positive of
+        itself, whatever `positives` says.
 
         `group` [n]: rows of one group are never negatives of each other (false negatives); positives stay.
-        `weight`: of pairs in the denominator, a matrix [N, M] or a `PairTerm`; 0 removes the pair.
+        `weight`: of pairs in the denominator, a matrix [N, M] or a `PairTerm`; 0 removes the pair. Not with the
+        numerator "each".
         `candidate_weight` [M]: of candidates in the denominator (propensities).
         `negatives` [K, d]: more candidates that are positives of none (a queue), with `negative_group` [K].
         `temperature`: instead of the objective's own; a scalar, [N, 1] per anchor or [1, M] per candidate.
@@ -143,6 +145,11 @@ class Contrast(nn.Module):
         with torch.autocast(a.device.type, enabled=False):
             first, second, *queued = tables(a, b, *([] if negatives is None else [negatives]))
             pairs = self.pairing(first, second)
+            if self.numerator == "each" and weight is not None:
+                raise InputError(
+                    "weight weighs a positive in its denominator, too, which numerator='each' does not look up; "
+                    "take numerator='mean', or candidate_weight."
+                )
             if not pairs.negatives_within and not (weight is None and candidate_weight is None):
                 raise InputError("weight and candidate_weight weigh negatives of the batch; this pairing has none.")
             chosen = positives_of(pairs, positives, labels)

@@ -103,7 +103,8 @@ class WeightedInfoNCE(Contrast):
         """`a` and `b` [N, d], `clusters` int64 [K, N]: the cluster of each row in each of K clusterings, K > 0."""
         if clusters.dim() != 2 or clusters.shape[1] != len(a) or not len(clusters):
             raise InputError(f"clusters needs the shape [K, {len(a)}], K > 0, but has {list(clusters.shape)}.")
-        return super().forward(a, b, weight=ClusterWeight(clusters))
+        anchor, candidate = (clusters.repeat(1, times) for times in self.pairing(*tables(a, b)).repeat)
+        return super().forward(a, b, weight=ClusterWeight(anchor, candidate))
 
 
 class AdaptiveInfoNCE(Contrast):
@@ -121,7 +122,8 @@ class AdaptiveInfoNCE(Contrast):
     def forward(self, a: Tensor, b: Tensor, group: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """`a` and `b` [N, d], `group` [N] as in `Contrast`; the network sees the views as they are given."""
         a, b = tables(a, b)
-        weight: PairTerm = LearnedWeight(self.weight_net, a, b)
+        pairs = self.pairing(a, b)
+        weight: PairTerm = LearnedWeight(self.weight_net, pairs.anchors, pairs.candidates)
         return super().forward(a, b, group=group, weight=weight)
 
 

@@ -9,7 +9,7 @@ positives.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -48,6 +48,10 @@ class Positives(ABC):
     @abstractmethod
     def transposed(self) -> "Positives":
         """The same pairs with anchors and candidates exchanged."""
+
+    @abstractmethod
+    def leaving_out(self, column: Tensor) -> "Positives":
+        """The same without the pair of each anchor and candidate `column[i]`, int64 [N], -1 for none."""
 
     def place_when_transposed(self) -> Tensor:
         """[E] where each pair of `edges()` stands among those of `transposed()`."""
@@ -103,6 +107,9 @@ class Index(Positives):
             return Index(order, len(order))
         return Edges(self.edges().flip(0), num_anchors=self.num_candidates, num_candidates=len(self.index))
 
+    def leaving_out(self, column: Tensor) -> Positives:
+        return Index(self.index.masked_fill(self.index == column, -1), self.num_candidates)
+
 
 @dataclass(frozen=True, eq=False)
 class Labels(Positives):
@@ -149,6 +156,13 @@ class Labels(Positives):
     def transposed(self) -> Positives:
         own = None if self.own is None else torch.argsort(self.own)
         return Labels(self.candidate, self.anchor, own)
+
+    def leaving_out(self, column: Tensor) -> Positives:
+        if self.own is None and torch.equal(self.anchor, self.candidate[column]):
+            return replace(self, own=column)
+        if self.own is not None and torch.equal(self.own, column):
+            return self
+        return Edges(self.edges(), *self.shape).leaving_out(column)
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,6 +237,14 @@ class Edges(Positives):
 
     def transposed(self) -> Positives:
         return Edges(self.edge_index.flip(0), self.num_candidates, self.num_anchors, self.weight)
+
+    def leaving_out(self, column: Tensor) -> Positives:
+        row, col, weight, _ = self._by_anchor
+        kept = col != column[row]
+        if kept.all():
+            return self
+        shares = None if self.weight is None else weight[kept]
+        return Edges(torch.stack([row, col])[:, kept], self.num_anchors, self.num_candidates, shares)
 
 
 class LinearMap(torch.autograd.Function):

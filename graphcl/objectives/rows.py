@@ -1,7 +1,7 @@
 """One direction of a contrast: logits, positives and terms, from which numerators and denominators take their sums."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -67,14 +67,14 @@ class MeanPositive:
             return self._with_queue(x.new_full((len(x),), -torch.inf), x)
         return self._with_queue(self._lse(x, self.y, self._negative_terms, self.col_bias), x)
 
-    @torch.no_grad()
     def log_count(self) -> Tensor:
-        """The log of the sum over negatives of w, [N]."""
+        """The log of the sum over negatives of w, [N]; learned weights get a gradient."""
         terms = self._negative_terms
         excluded = [term.column for term in terms if isinstance(term, Exclude)]
         weighed = len(excluded) < len(terms) or self.col_bias is not None or self.queue_terms
         if weighed or not self.negatives_within:
-            return self.negatives(scale=0.0)
+            queue = None if self.queue is None else self.queue.detach()
+            return replace(self, x=torch.zeros_like(self.x), y=self.y.detach(), queue=queue).negatives()
         # Each term leaves out one candidate at most: what is left is counted without a pass over the pairs.
         ordered = torch.stack(excluded).sort(0).values
         left_out = ordered >= 0
@@ -148,8 +148,9 @@ class EachPositive(MeanPositive):
         return tau[self.anchor] if tau.numel() > 1 else tau
 
     def everything(self) -> Tensor:
-        """The log of e^a of the pair itself plus the sum over the anchor's negatives, [E]."""
-        return torch.logaddexp(self.negatives(), self.positive)
+        """The log of w e^a of the pair itself plus the sum over the anchor's negatives, [E]."""
+        own = self.positive if self.col_bias is None else self.positive + self.col_bias[self._edges[1]]
+        return torch.logaddexp(self.negatives(), own)
 
     def negatives(self, scale: float = 1.0) -> Tensor:
         """The log of the sum over the negatives of the pair's anchor, [E]."""

@@ -3,7 +3,7 @@
 # ruff: noqa: D102 -- what a method returns is said once, at the abstract class it implements
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -57,6 +57,14 @@ class Soft(Positives):
     def transposed(self) -> Positives:
         return SoftColumns(self)
 
+    def leaving_out(self, column: Tensor) -> "Soft":
+        def affinity(rows: slice) -> Tensor:
+            q, named = self.affinity(rows), column[rows, None]
+            place = named.clamp(min=0)
+            return q.scatter(1, place, q.gather(1, place).masked_fill(named >= 0, 0))
+
+        return replace(self, affinity=affinity)
+
 
 @dataclass(frozen=True, eq=False)
 class SoftColumns(Positives):
@@ -97,6 +105,11 @@ class SoftColumns(Positives):
 
     def transposed(self) -> Positives:
         return self.of
+
+    def leaving_out(self, column: Tensor) -> Positives:
+        named = (column >= 0).nonzero().flatten()
+        back = column.new_full((self.shape[1],), -1).index_copy(0, column[named], named)
+        return SoftColumns(self.of.leaving_out(back))
 
 
 def _shares(affinity: Tensor) -> Tensor:

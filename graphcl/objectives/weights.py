@@ -100,6 +100,15 @@ class ClusterWeight(_Constant):
     candidate: Tensor | None = None
     """cluster of each candidate, int64 [K, M]; None where candidates are the anchors in another view"""
 
+    def refuse_misfit(self, num_anchors: int, num_candidates: int) -> None:
+        """Raise `InputError` unless these are clusters of so many anchors and candidates."""
+        of = self.anchor.shape[1], (self.anchor if self.candidate is None else self.candidate).shape[1]
+        if of != (num_anchors, num_candidates):
+            raise InputError(
+                f"weight: has clusters of {of[0]} anchors and {of[1]} candidates, but the pairing makes {num_anchors} "
+                f"and {num_candidates}; repeat those of rows that stand in both views."
+            )
+
     def __call__(self, logits: Tensor, rows: slice, cols: slice, *_: Tensor) -> Tensor:
         anchor, candidate = self.anchor[:, rows], (self.anchor if self.candidate is None else self.candidate)[:, cols]
         found = [_EqualPairs(a, b) for a, b in zip(anchor, candidate, strict=True)]
@@ -203,7 +212,9 @@ def log_weight(weight: Tensor) -> Tensor:
 
 
 def as_term(weight: PairTerm | Tensor, shape: tuple[int, int]) -> PairTerm:
-    """A matrix of weights as a term; a term as it is."""
+    """A matrix of weights as a term; a term as it is. `InputError` where one is seen not to be of `shape`."""
+    if isinstance(weight, ClusterWeight):
+        weight.refuse_misfit(*shape)
     if not isinstance(weight, Tensor):
         return weight
     if weight.shape != shape:

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from graphcl.objectives import (
     DCL,
     DCLW,
+    AdaptiveInfoNCE,
     ClusterWeight,
     Contrast,
+    Debiased,
     Decoupled,
     Edges,
     HardNegativeInfoNCE,
@@ -18,12 +20,15 @@ from graphcl.objectives import (
     InfoNCE,
     Labels,
     NTXent,
+    PairMLP,
     Soft,
     SupCon,
     WeightedInfoNCE,
+    across,
     across_and_within,
     cosine,
     dot,
+    first_across_and_within,
     negative_squared_distance,
     within,
 )
@@ -314,3 +319,57 @@ def test_one_view_with_labels_against_loops(numerator):
             terms += [lse([*negatives, j]) - logits[i][j] for j in positives]
     loss = Contrast(0.1, pairing=within, numerator=numerator)(z, z, labels=labels)
     assert loss.item() == pytest.approx(sum(terms) / len(terms), abs=1e-12)
+
+
+@pytest.mark.parametrize("numerator", ["mean", "lse", "each"])
+@pytest.mark.parametrize("pairing", [within, across_and_within, first_across_and_within])
+def test_an_anchor_is_no_positive_of_itself_whoever_says_so(numerator, pairing):
+    (z,) = views(6, 5, count=1)
+    labels = torch.tensor([0, 1, 0, 2, 1, 0])
+    anchor, candidate = (labels.repeat(times) for times in pairing(z, z).repeat)
+    alike = anchor[:, None] == candidate  # with the diagonal, as kernels and graphs with loops have it
+    loss = Contrast(0.3, pairing=pairing, numerator=numerator)
+    shape = tuple(alike.shape)
+    for positives in (
+        Soft(lambda rows: alike[rows].double(), *shape, block=4),
+        Soft(lambda rows: alike.T[rows].double(), *shape[::-1], block=4).transposed(),
+        Edges(alike.nonzero().T, *shape),
+        Labels(anchor, candidate),
+    ):
+        same(loss(z, z, positives=positives), loss(z, z, labels=labels), (z,))
+    if pairing is within:
+        itself = Index(torch.tensor([2, 4, 2, 3, 1, 0]), 6)
+        same(loss(z, z, positives=itself), loss(z, z, positives=torch.tensor([2, 4, -1, -1, 1, 0])), (z,))
+
+
+@pytest.mark.parametrize("pairing", [across, across_and_within, first_across_and_within])
+def test_weights_of_rows_follow_the_pairing(pairing):
+    a, b = views(40, 3)
+    clusters = torch.stack([ids(40, 30, 1), ids(40, 50, 2)])
+    anchor, candidate = (clusters.repeat(1, times) for times in pairing(a, b).repeat)
+    weight = 2.0 - (anchor[:, :, None] == candidate[:, None]).sum(0).double()
+    ours = WeightedInfoNCE(0.4, pairing=pairing)(a, b, clusters)
+    same(ours, Contrast(0.4, pairing=pairing)(a, b, weight=weight), (a, b))
+    net = PairMLP(5, 4).double()
+    pairs = pairing(a, b)
+    matrix = net(pairs.anchors, pairs.candidates).exp()
+    ours = AdaptiveInfoNCE(net, 0.4, pairing=pairing)(a, b)
+    same(ours, Contrast(0.4, pairing=pairing)(a, b, weight=matrix), (a, b, *net.parameters()))
+
+
+@pytest.mark.parametrize("denominator", [Debiased(0.1), Debiased(0.0, 1.0), Debiased(0.1, 1.0)])
+def test_learned_weights_count_negatives_with_a_gradient(denominator):
+    a, b = views(5, 4)
+    weight = torch.rand(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).add(0.5).requires_grad_()
+    share = torch.linspace(0.5, 1.5, 5, dtype=torch.float64).requires_grad_()
+    loss = InfoNCE(0.5, denominator=denominator)
+    assert torch.autograd.gradcheck(lambda a, b, w, c: loss(a, b, weight=w, candidate_weight=c), (a, b, weight, share))
+
+
+@identity
+@given(n=ROWS, seed=SEEDS)
+def test_each_of_one_positive_is_their_mean_with_weighed_candidates_too(n, seed):
+    a, b = views(n, seed)
+    share = torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) + 0.1
+    one, each = (InfoNCE(0.3, numerator=numerator)(a, b, candidate_weight=share) for numerator in ("mean", "each"))
+    same(each, one, (a, b))
