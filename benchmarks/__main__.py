@@ -28,8 +28,7 @@ from benchmarks.table import Board
 from benchmarks.tuning import tune_table
 from benchmarks.verify import Verdict, count, told
 from benchmarks.verify import verify as verdicts_on
-from graphcl.errors import InputError
-from graphcl.training.loop import NotFiniteError
+from graphcl.errors import InputError, NotFiniteError
 from recsys.console import console, stderr
 from recsys.folder import device_of
 

@@ -26,14 +26,14 @@ from benchmarks.aside import set_aside
 from benchmarks.cell import Meter
 from graphcl.data.digest import graph_digest
 from graphcl.data.recipe import GraphRecipe
-from graphcl.errors import InputError
+from graphcl.errors import InputError, NotFiniteError
 from graphcl.evaluation.probe import Parts, Probe, judge, validation_score
 from graphcl.models import EMBEDDERS, Embedder
 from graphcl.models.adameow import AdaMEOW
 from graphcl.ranges import Count
 from graphcl.training import checkpoint
 from graphcl.training.checkpoint import write_atomically
-from graphcl.training.loop import NotFiniteError, Training, fit
+from graphcl.training.loop import Training, fit
 from recsys.config import ConfigError, build, choose, construct, dump, read
 from recsys.data.fetch import data_home
 from recsys.folder import device_of, environment

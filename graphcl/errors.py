@@ -1,4 +1,4 @@
-"""The one exception for mistakes that a person can mend."""
+"""The exceptions that a person can do something about."""
 
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
@@ -11,6 +11,14 @@ class InputError(ValueError):
     The message is one sentence that says what is wrong, where (file, row, key), and how to mend it. Command lines
     print it without a traceback and exit with a non-zero status.
     """
+
+
+class NotFiniteError(ArithmeticError):
+    """A loss or a gradient has become infinite or NaN; checkpoints saved before are sound."""
+
+
+class NotFiniteLossError(NotFiniteError, InputError):
+    """An objective is not finite: its rows hold what is no number, or a training that went well until then diverges."""
 
 
 def refuse_unknown_word(name: str, word: str, known: Collection[str]) -> None:

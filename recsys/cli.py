@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from graphcl.errors import InputError, suggest
+from graphcl.errors import InputError, NotFiniteError, suggest
 from graphcl.evaluation.probe import Probe
 from graphcl.models import EMBEDDERS
-from graphcl.training.loop import NotFiniteError, Training
+from graphcl.training.loop import Training
 from recsys.blocks import kind_of_model
 from recsys.cli_datasets import app as datasets_app
 from recsys.cli_progress import bar

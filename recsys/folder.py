@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import yaml
 
-from graphcl.errors import InputError, refuse_unknown_word
+from graphcl.errors import InputError, NotFiniteError, refuse_unknown_word
 from graphcl.models import EMBEDDERS
 from graphcl.training.checkpoint import write_atomically
 from graphcl.training.state import LAST
@@ -69,12 +69,12 @@ def create(output: Path, stem: str) -> Path:
 def discarded_unless_begun(folder: Path, *, new: bool) -> Iterator[None]:
     """Delete a `new` run folder where a mistake ends its training before anything is saved: nobody could go on from it.
 
-    Some mistakes show in the first batch or the first evaluation only.
+    Some mistakes show in the first batch or the first evaluation only. A training that diverges is none.
     """
     try:
         yield
-    except InputError:
-        if new and not (folder / LAST).exists():
+    except InputError as error:
+        if new and not isinstance(error, NotFiniteError) and not (folder / LAST).exists():
             shutil.rmtree(folder, ignore_errors=True)
         raise
 

@@ -14,10 +14,12 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
-from graphcl.errors import InputError
+import torch
+
+from graphcl.errors import InputError, NotFiniteError
 from graphcl.training.checkpoint import write_atomically
 from graphcl.training.lock import locked
-from graphcl.training.loop import NotFiniteError, Progress
+from graphcl.training.loop import Progress
 from recsys import folder as files
 from recsys.config import ConfigError
 from recsys.data.interactions import Split
@@ -135,7 +137,7 @@ def propose(done: list[dict[str, Any]], space: Space, seed: int) -> dict[str, An
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=seed + len(done), n_startup_trials=5)
+    sampler = optuna.samplers.TPESampler(seed=(seed + len(done)) % 2**32, n_startup_trials=5)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     spread = {key: distribution(choice) for key, choice in space.items()}
     remember(study, done, spread)
@@ -156,7 +158,7 @@ def remember(study: "Study", done: Iterable[Mapping[str, Any]], spread: Mapping[
 def attempt(
     experiment: Experiment, keys: Mapping[str, Any], data: Split, folder: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Train with `keys`; what validation says: None where model or data refuse them, or a loss is not finite."""
+    """Train with `keys`; what validation says: None where they are refused, a loss is not finite or a GPU is full."""
     folder.mkdir(exist_ok=True)
     started = time.perf_counter()
     try:
@@ -172,7 +174,7 @@ def attempt(
             "best_epoch": outcome.best_epoch,
             "epochs": outcome.last_epoch + 1,
         }
-    except (ConfigError, NotFiniteError) as error:
+    except (ConfigError, NotFiniteError, torch.OutOfMemoryError) as error:
         result = {"value": None, "failure": str(error)}
     rmtree(folder)
     return {**result, "seconds": time.perf_counter() - started}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from graphcl.errors import InputError, suggest
 from graphcl.ranges import Count, Positive, Weight, Whole
 from graphcl.schedules import Constant, Schedule
+from graphcl.training.finite import Norms, refuse_non_finite
 from graphcl.training.learner import Learner
 from graphcl.training.lock import alone
 from graphcl.training.state import TrainingState
@@ -24,10 +25,6 @@ Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 Log = Callable[[dict[str, Any]], None]
 Watch = Callable[[int, Any], Mapping[str, Any]]
 """(epoch, sampler) -> entries for the epoch's record; it must leave the training as it is."""
-
-
-class NotFiniteError(ArithmeticError):
-    """A loss or a gradient became infinite or NaN; the message names it. Saved checkpoints are older and sound."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,10 +171,10 @@ def run_epoch(
         raise InputError("the training data yields no batch; it needs at least one interaction that can be sampled")
     sums: dict[str, Tensor] = {}
     terms: Counter[str] = Counter()
-    norm_sum = torch.zeros((), device=learner.device)
-    count = 0
+    norms = Norms(learner.device, skipping=state.scaler.is_enabled())
     steps = training.epochs * per_epoch
-    for batch in progress(sampler.batches(size, state.generator), per_epoch, f"epoch {state.epoch}"):
+    batches = progress(sampler.batches(size, state.generator), per_epoch, f"epoch {state.epoch}")
+    for count, batch in enumerate(batches):
         rate, part = training.learning_rate_at(state.step, steps), progress_at(state.step, steps)
         batch = to_device(batch, learner.device)  # noqa: PLW2901
         for phase in learner.phases:
@@ -188,20 +185,18 @@ def run_epoch(
                 }
             norm = update(learner, losses, phase, state, training, rate)
             for name, loss in losses.items():
-                sums[name] = sums.get(name, torch.zeros_like(norm_sum)) + loss.detach()
+                sums[name] = sums.get(name, torch.zeros((), device=learner.device)) + loss.detach()
                 terms[name] += 1
-            norm_sum += norm
+            norms.add(norm)
             if learner.device.type == "cpu" or count % 50 == 0 or count + 1 == per_epoch:
                 refuse_non_finite(losses, norm, learner, state, f"in epoch {state.epoch}, batch {count}")
         if count == 0:
             refuse_unknown_terms(training, terms)
         state.step += 1
-        count += 1
     # Where batches are looked at now and then, a sum still tells of every one.
-    refuse_non_finite(sums, norm_sum, learner, state, f"somewhere in epoch {state.epoch}")
+    refuse_non_finite(sums, norms.total, learner, state, f"somewhere in epoch {state.epoch}")
     means = {name: float(total) / terms[name] for name, total in sums.items()}
-    mean_norm = float(norm_sum) / (count * len(learner.phases))
-    return {"losses": means, "gradient_norm": mean_norm, "learning_rate": rate}
+    return {"losses": means, "gradient_norm": norms.mean(f"in epoch {state.epoch}"), "learning_rate": rate}
 
 
 def update(
@@ -240,27 +235,6 @@ def judge(state: TrainingState, record: Mapping[str, Any], metrics: Mapping[str,
     else:
         raise InputError(f"evaluation.monitor: {monitor!r} is not measured; measured: loss, {', '.join(metrics)}")
     state.observe(value)
-
-
-def refuse_non_finite(
-    losses: Mapping[str, Tensor], norm: Tensor, learner: Learner, state: TrainingState, where: str
-) -> None:
-    """Raise `NotFiniteError` where a loss term or the gradient is infinite or NaN."""
-    for name, loss in losses.items():
-        if not torch.isfinite(loss):
-            raise NotFiniteError(
-                f"loss term {name!r} is {float(loss.detach()):g} {where}; lower the learning rate, "
-                f"raise the temperature, or set clip_norm; the checkpoints saved before are sound"
-            )
-    if not torch.isfinite(norm) and not state.scaler.is_enabled():
-        gradients = {name: p.grad for name, p in learner.named_parameters() if p.grad is not None}
-        names = [name for name, gradient in gradients.items() if not torch.isfinite(gradient).all()]
-        largest = max((float(gradient.abs().max()) for gradient in gradients.values()), default=0.0)
-        what = f"the gradient of {', '.join(names)} is" if names else f"gradients reach {largest:.1g}, their norm is"
-        raise NotFiniteError(
-            f"{what} not finite {where} although every loss is; lower the learning rate or look for a division by zero "
-            f"or by almost nothing, such as a layer norm over very few features; the checkpoints saved before are sound"
-        )
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

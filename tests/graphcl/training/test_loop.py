@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from graphcl.errors import InputError
+from graphcl.errors import InputError, NotFiniteError
 from graphcl.schedules import Linear
 from graphcl.training import checkpoint, loop
 from graphcl.training.learner import Learner
 from graphcl.training.lock import locked
-from graphcl.training.loop import NotFiniteError, Training, fit, to_device
+from graphcl.training.loop import Training, fit, to_device
 from graphcl.training.state import BEST, LAST
 
 
@@ -178,6 +178,28 @@ class Stumbling(Line):
     def forward(self, batch, phase):
         self.calls += 1
         return {"error": self.slope.sum() * (float("nan") if self.calls == 4 else 1.0)}
+
+
+class Overflowing(Stumbling):
+    """Has a gradient that is not finite in all batches but the third."""
+
+    rare = False
+
+    def forward(self, batch, phase):
+        self.calls += 1
+        fine = self.slope.sum() ** 2 + self.offset.sum()
+        broken = 0 if self.rare and self.calls == 3 else (self.slope.sum() * 0).abs().sqrt()
+        return {"error": fine + broken}
+
+
+def test_a_scaler_that_skips_every_step_ends_the_training():
+    training = Training(epochs=1, train_batch_size=8, precision="fp16")
+    with pytest.raises(NotFiniteError, match="not finite in any step in epoch 0"):
+        fit(Overflowing(), training, seed=0)
+    learner, told = Overflowing(), []
+    learner.rare = True
+    fit(learner, training, seed=0, log=told.append)  # the steps that it skips count for nothing
+    assert 0 < told[0]["gradient_norm"] < 100
 
 
 def test_a_batch_that_nobody_looked_at_is_not_finite_either(monkeypatch):
