@@ -13,8 +13,9 @@ class GRUEncoder(SequenceEncoder):
     """Dropout, stacked GRUs without biases, then a linear map back to the size of an embedding.
 
     With `start`, a vector [d], every row begins in the state that `max_length - length` steps over that vector leave:
-    what a GRU computes on rows left-padded with it, at the cost of one extra row. `hidden` entries are read as the
-    vectors they are: a recurrent state has no other way to pass over them.
+    what a GRU computes on rows left-padded with it, at the cost of one extra row. In training that row's dropout is
+    drawn once a pass and shared by all rows, where padding would have its own in each. `hidden` entries are read as
+    the vectors they are: a recurrent state has no other way to pass over them.
     """
 
     def __init__(

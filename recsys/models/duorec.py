@@ -1,9 +1,11 @@
 """DuoRec: contrastive learning for representation degeneration problem (Qiu et al., WSDM 2022, arXiv 2110.05730).
 
 `views` names what is contrasted, after the authors' code: "crossed" (theirs: us_x, the paper's loss) the history under
-other dropout with another history of the same target, "dropout" (us) the history under two dropouts, "target" (su) the
-history with one of the same target. Deviation: rows of one target stay negatives of each other as in their code, unless
-`mask_false_negatives`; the softmax is over the items, where theirs has the padding row as one more class.
+other dropout with another history of the same target, "dropout" (un) the history under two dropouts, "target" (su) the
+history with one of the same target; their us, the sum of the two, is not here. Deviations: the partner's history
+differs from the sample's, where theirs is only another sample; the softmax is over the items, where theirs has the
+padding row as one more class. As in their code rows of one target stay negatives of each other, unless
+`mask_false_negatives`.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,9 @@
 """GRU4Rec: session-based recommendation with recurrent neural networks (Hidasi et al., ICLR 2016; Tan et al., 2016).
 
-Deviations, all of them RecBole's: no parallel mini-batches of sessions, every beginning of a history is a sample
-(the data augmentation of Tan et al.), the last state is mapped back to the size of an embedding, and the output
-shares the table of item embeddings. Not RecBole's: the softmax is over the items, without the padding row.
+Deviations, RecBole's: no parallel mini-batches of sessions, every beginning of a history is a sample (the data
+augmentation of Tan et al.), the last state is mapped back to the size of an embedding, and the output shares the table
+of item embeddings. Not RecBole's: the softmax is over the items, without the padding row; the table starts normal
+(`initializer_range`) and the layers as torch's, where RecBole takes Xavier's rules.
 """
 
 from dataclasses import dataclass

@@ -3,9 +3,11 @@
 Deviations: of the authors' two codes it follows that for TensorFlow, without its learned map of what is contrasted; a
 node's membership in a hyperedge is divided by the length of that hyperedge's column, so that what comes back does not
 grow with the number of nodes; hyperedges do not exchange messages among themselves (the paper's hierarchical mapping);
-no edge is dropped; BPR in place of the pairwise margin; the negatives of a node are the distinct users (or items) of
-the batch, where the paper takes all; the table starts normal (standard deviation 0.01), not by Xavier's rule
-(`init_std: 0`).
+no edge or membership is dropped; BPR in place of the pairwise margin; contrasts are means where theirs are sums, so
+that `cl_weight` is about the number of a batch's nodes times theirs; anchors and negatives are the distinct users (or
+positive items) of the batch, where the paper takes all as negatives and the code the sampled items, too; the penalty
+is on the batch's rows, not on all tables and hyperedges; the temperature is 0.2 (theirs: 1); the table starts normal
+(standard deviation 0.01), not by Xavier's rule (`init_std: 0`).
 """
 
 from dataclasses import dataclass

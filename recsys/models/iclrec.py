@@ -3,7 +3,10 @@
 Deviations from the authors' code: the contrast of views compares the means of their states, where theirs flattens all
 positions, padding included, which needs a fixed length, and has padding in the means of intents, too; masks are a token
 that is seen, where theirs are padding; the two edits of a row always differ; k-means starts from the centroids of the
-epoch before (`warm_start`). As in their scripts false negatives are not masked (the paper: `mask_false_negatives`).
+epoch before (`warm_start`); a crop may keep the newest item and a reorder move it, which theirs never do from five
+items on; the last `max_length` items are edited, where theirs edits the whole history and then cuts it; both contrasts
+share one pass over the views; sampled negatives may be items of the user's valid and test. As in their scripts false
+negatives are not masked (the paper: `mask_false_negatives`).
 """
 
 from collections.abc import Mapping

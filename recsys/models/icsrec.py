@@ -1,10 +1,11 @@
 """ICSRec: intent contrastive learning with cross subsequences (Qin et al., WSDM 2024, arXiv 2310.14318).
 
-Deviations from the authors' code, with the setting that undoes all but the last:
+Deviations from the authors' code, with the setting that undoes all but the last (or, of k-means, comes near):
 - a partner is drawn anew each time, as the paper says (`pairing: last`: the last differing one, always the same);
 - the first subsequence is encoded once for all terms (`separate_passes: true`: twice, with independent dropout; equal
   in expectation, and exactly without dropout);
-- k-means starts from the centroids of the epoch before (`warm_start: false`, `n_init: 5`);
+- k-means starts from the centroids of the epoch before (`warm_start: false`, `n_init: 5`: still seeded by k-means++,
+  with draws anew each epoch, where theirs has the same seed in each);
 - seen items are left out of rankings rather than scored 0, and padding and mask are never ranked: no difference on the
   published checkpoints.
 

@@ -2,7 +2,9 @@
 
 An edit is drawn, then applied: `drawing = edit.draw(history, generator)`, `edit.apply(history, drawing)`. The drawing
 is a plain tensor, so a view can be stored and replayed; drawing and applying touch whole batches, never single rows.
-How many items an edit touches is `floor(length * ratio)` in single precision, as in the authors' code.
+How many items an edit touches is `floor(length * ratio)` in single precision, as in the authors' code; crop,
+substitute and insert touch one at least. Deviations from CoSeRec's code: a similar item is any of k, where theirs is
+the nearest; one item is inserted at a place, where theirs may insert several.
 """
 
 from abc import ABC, abstractmethod
@@ -120,7 +122,7 @@ class Substitute(ReplaceItems):
 
     def draw(self, history: Ragged, generator: torch.Generator) -> Tensor:
         """[n] the new items."""
-        return drawn_items(history, portion(history.lengths, self.ratio), self.similar, generator)
+        return drawn_items(history, portion(history.lengths, self.ratio, least=1), self.similar, generator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +138,7 @@ class Insert(Edit):
 
     def draw(self, history: Ragged, generator: torch.Generator) -> Tensor:
         """[n] the item that goes before each, or -1."""
-        return drawn_items(history, portion(history.lengths, self.ratio), self.similar, generator)
+        return drawn_items(history, portion(history.lengths, self.ratio, least=1), self.similar, generator)
 
     def apply(self, history: Ragged, drawing: Tensor) -> Ragged:
         """The longer rows."""
@@ -193,9 +195,9 @@ def uniform(count: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, generator=generator, device=generator.device, dtype=torch.float64)
 
 
-def portion(lengths: Tensor, ratio: float) -> Tensor:
-    """[B] floor(length * ratio), the product taken in single precision as the authors do."""
-    return (lengths.float() * ratio).long()
+def portion(lengths: Tensor, ratio: float, *, least: int = 0) -> Tensor:
+    """[B] floor(length * ratio), but `least` of a row that has so many, the product in single precision as theirs."""
+    return (lengths.float() * ratio).long().clamp(min=least).minimum(lengths)
 
 
 def places(history: Ragged) -> tuple[Tensor, Tensor]:
