@@ -166,6 +166,9 @@ class MatrixState:
             row, column = (index, major) if self.by_column else (major, index)
         if not (isinstance(row, np.ndarray) and isinstance(column, np.ndarray) and isinstance(shape, tuple)):
             raise InputError(f"{path}: holds a matrix that is neither COO nor CSR nor CSC; convert it to one of them")
+        value = self.state.get("data")
+        if isinstance(value, np.ndarray) and value.shape == row.shape:  # some write zeros down
+            row, column = row[value != 0], column[value != 0]
         return row, column, (int(shape[0]), int(shape[1]))
 
 

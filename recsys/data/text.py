@@ -3,6 +3,7 @@
 import csv
 import json
 import lzma
+import re
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -88,7 +89,7 @@ def read_cells(
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = pd.read_csv(
                 path,
-                sep=separator[0] if width > 1 else separator,
+                sep=separator[0] if len(separator) == width else re.escape(separator),
                 header=0 if headed else None,  # counts lines as `first_row` does, without blank ones
                 names=names,
                 dtype=types,
@@ -96,7 +97,7 @@ def read_cells(
                 quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
                 keep_default_na=blanks,
                 index_col=False,
-                engine="c" if len(separator) == width else "python",
+                engine="c" if len(separator) == width else "python",  # which takes it for a regular expression
             )
     except UnicodeDecodeError:
         raise InputError(bad_byte(path, encoding)) from None
@@ -121,7 +122,7 @@ def first_row(path: Path, separator: str, encoding: str = "utf-8", *, quoted: bo
     try:
         row = pd.read_csv(
             path,
-            sep=separator,
+            sep=separator if len(separator) == 1 else re.escape(separator),
             header=None,
             nrows=1,
             dtype=str,

@@ -55,6 +55,10 @@ def atomic(frame):
             "table",
             {"columns": tuple(FRAME), "separator": "::"},
         ),
+        *(
+            ("data.txt", FRAME.to_csv(index=False, sep="|").replace("|", separator), "table", {"separator": separator})
+            for separator in ("||", "|~|", "**", "^^", "$$")  # read as they stand, not as regular expressions
+        ),
         ("data.inter", atomic(FRAME), "recbole_atomic", None),
     ],
 )
@@ -246,6 +250,15 @@ def test_pickled_matrices_of_every_protocol_and_layout(tmp_path, protocol, layou
     assert pairs == [(0, 0), (0, 3), (2, 1)]
     if layout == "coo":
         assert made.train.user.tolist() == [2, 0, 0]
+
+
+@pytest.mark.parametrize("layout", ["coo", "csr", "csc"])
+def test_zeros_that_a_matrix_holds_are_no_events(tmp_path, layout):
+    matrix = sp.csr_matrix(([5, 1, 4], ([0, 2, 2], [3, 1, 4])), shape=(4, 5))
+    matrix.data[matrix.data < 3] = 0  # and no eliminate_zeros()
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps(matrix.asformat(layout)))
+    made = read("scipy_pickle", tmp_path / "m.pkl")
+    assert sorted(zip(made.user.tolist(), made.item.tolist(), strict=True)) == [(0, 3), (2, 4)]
 
 
 def test_a_square_matrix_by_columns_is_not_turned_over(tmp_path):
