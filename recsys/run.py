@@ -119,7 +119,10 @@ class Run:
         user = torch.tensor(rows + [UNKNOWN_USER] * len(given), dtype=torch.long)
         history = self.history.take(user[: len(rows)]).join(Ragged.of(given))
         index = self.model.index()
-        scores, items = best_lists(index, user.to(self.model.device), history, k, include_seen=include_seen)
+        shown = self.experiment.candidates(self.split)
+        scores, items = best_lists(
+            index, user.to(self.model.device), history, k, include_seen=include_seen, candidates=shown
+        )
         nothing = (scores[:, 0] == -torch.inf).nonzero()
         if len(nothing):
             raise InputError(

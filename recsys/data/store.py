@@ -1,8 +1,10 @@
 """A split in one file, so that a run can be evaluated and used without its data set."""
 
+import json
 from dataclasses import fields
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from graphcl.errors import InputError
@@ -11,6 +13,8 @@ from recsys.data.attributes import Attributes
 from recsys.data.interactions import Interactions, Split
 
 PARTS = ("train", "valid", "test")
+NAMES = "names"
+"""UTF-8 of a JSON, among the tensors: what a file of safetensors says in words may be 100 MB at most."""
 COLUMNS = tuple(f.name for f in fields(Interactions) if f.name in ("user", "item", "time", "value"))
 
 
@@ -23,12 +27,11 @@ def save_split(path: Path, split: Split) -> None:
             if values is not None:
                 tensors[f"{part}/{column}"] = values
     train = split.train
+    names = {"user_ids": train.user_ids, "item_ids": train.item_ids, "attributes": train.attributes.tree()}
+    tensors[NAMES] = torch.frombuffer(bytearray(json.dumps(names, ensure_ascii=False).encode()), dtype=torch.uint8)
     state = {
         "num_users": train.num_users,
         "num_items": train.num_items,
-        "user_ids": train.user_ids,
-        "item_ids": train.item_ids,
-        "attributes": train.attributes.tree(),
         "protocol": dict(split.protocol),
         "digest": split.digest,
     }
@@ -42,7 +45,11 @@ def read_split(path: Path) -> Split:
         InputError: the file is missing or damaged, or its content is not what its digest says.
     """
     tensors, state = checkpoint.load(path)
+    if NAMES in tensors:  # older files have them in words
+        state |= json.loads(tensors.pop(NAMES).numpy().tobytes())
     try:
+        ids = {name: state[name] and tuple(state[name]) for name in ("user_ids", "item_ids")}
+        attributes = Attributes(**state.get("attributes", {}))
         parts = {
             part: Interactions(
                 user=tensors[f"{part}/user"],
@@ -51,9 +58,8 @@ def read_split(path: Path) -> Split:
                 value=tensors.get(f"{part}/value"),
                 num_users=state["num_users"],
                 num_items=state["num_items"],
-                user_ids=state["user_ids"] and tuple(state["user_ids"]),
-                item_ids=state["item_ids"] and tuple(state["item_ids"]),
-                attributes=Attributes(**state.get("attributes", {})),
+                **ids,
+                attributes=attributes,
             )
             for part in PARTS
         }

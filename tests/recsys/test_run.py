@@ -207,12 +207,23 @@ def test_export_scores_as_the_model_does(run, tmp_path):
     assert pd.read_parquet(tmp_path / "vectors" / "items.parquet")["id"].tolist()[:2] == ["i0", "i1"]
 
 
+def test_items_without_training_are_not_recommended_where_they_are_not_ranked(run):
+    only = replace(run.experiment.evaluation, candidates="trained")
+    kept = run.split.train.item != 1
+    rare = replace(run.split, train=run.split.train.take(kept))
+    narrow = Run(run.folder, replace(run.experiment, evaluation=only), rare, run.model)
+    size = run.model.num_items
+    wide = run.recommend(users=["u5"], k=size, include_seen=True)
+    assert set(wide["item"]) - set(narrow.recommend(users=["u5"], k=size, include_seen=True)["item"]) == {"i1"}
+
+
 def test_a_split_survives_its_file(tmp_path):
     split = checkerboard()
     save_split(tmp_path / "data.safetensors", split)
     again = read_split(tmp_path / "data.safetensors")
     assert again.digest == split.digest and again.protocol == split.protocol
-    assert again.train.user_ids == split.train.user_ids and torch.equal(again.test.time, split.test.time)
+    assert again.train.user_ids == split.train.user_ids and again.train.user_ids is again.test.user_ids
+    assert torch.equal(again.test.time, split.test.time)
 
 
 def test_damage_is_named(run, tmp_path):
