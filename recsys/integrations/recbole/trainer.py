@@ -30,10 +30,10 @@ class BridgeTrainer(Trainer):
         refuse_several_processes(config)
         self.regime = regime(config)
         super().__init__(config, model)
-        self.stopping_step, self.eval_step = self.regime.stopping_step, min(self.regime.eval_step, self.epochs)
         learner = model.recommender
         if not learner.phases:
             self.epochs = 1
+        self.stopping_step, self.eval_step = self.regime.stopping_step, min(self.regime.eval_step, self.epochs)
         self.state = TrainingState.begin(
             learner,
             lambda parameters: self._build_optimizer(params=list(parameters), learner=self.regime.learner),

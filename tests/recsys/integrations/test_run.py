@@ -29,6 +29,11 @@ def test_every_model_runs_and_returns_what_recbole_returns(kind, world):
     assert not torch.is_anomaly_enabled()
 
 
+@pytest.mark.parametrize("kind", ["popularity", "ease"])
+def test_what_has_nothing_to_train_is_evaluated_after_its_one_pass(kind, world):
+    assert run(model=kind, config_dict={**world, "eval_step": 2, "epochs": 10})["best_valid_score"] > 0
+
+
 def test_its_arguments_are_those_of_run_recbole(world, tmp_path):
     with running():
         from recbole.quick_start import run_recbole
