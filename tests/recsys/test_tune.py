@@ -87,6 +87,19 @@ def test_a_trial_that_diverges_is_kept_and_never_the_best(tmp_path, experiment, 
     assert summary(done, experiment).best == 0
 
 
+@pytest.mark.parametrize("kind", ["dccf", "icsrec"])
+def test_a_trial_whose_objective_is_not_finite_costs_its_place(tmp_path, world, kind):
+    tree = {"model": {"kind": kind, "embedding_size": 8, "n_intents": 2}, "training": {"epochs": 2}, "device": "cpu"}
+    done = search(Experiment.load(tree), {"learning_rate": (1e30,)}, tmp_path, trials=3, split=world)
+    assert done[0]["value"] is not None and done[2]["value"] is None
+    assert "not finite" in done[1]["failure"]
+
+
+def test_any_seed_of_a_training_can_begin_a_search(world, tmp_path, experiment):
+    wide = replace(experiment, settings=replace(experiment.settings, seed=2**32))
+    assert len(search(wide, SPACE, tmp_path, trials=2, split=world)) == 2
+
+
 def test_a_trial_that_the_data_refuses_is_kept(tmp_path, world):
     tree = {"model": {"kind": "icsrec", "n_intents": 2, "embedding_size": 8}, "training": {"epochs": 1}}
     sequential = Experiment.load({**tree, "device": "cpu"})
