@@ -105,7 +105,8 @@ def load_own(
     paths = {str(part): Path(file).expanduser() for part, file in named.items()}
     events = chosen(READERS, tree, "dataset.reader").read(paths)
     undivided_rule = "leave_one_out" if task == "sequential" else "ratio"
-    rule = split or data.split or (undivided_rule if isinstance(events, Interactions) else "as_released")
+    released_rule = {"kind": "as_released", "by": "time" if task == "sequential" else "random"}
+    rule = split or data.split or (undivided_rule if isinstance(events, Interactions) else released_rule)
     result, filtered = divide(data.name, events, data.filters if filters is None else filters, rule)
     if filters is None:
         compare(data.name, counts_of(filtered), vars(data.expect))

@@ -158,7 +158,13 @@ def apply_filters(events: Interactions, rules: Iterable[Filter]) -> Interactions
 
 
 def close_up(events: Interactions) -> Interactions:
-    """The same events among only those users and items that occur, in the same order of ids."""
+    """The same events among only those users and items that occur, in the same order of ids.
+
+    Raises:
+        InputError: there are no events.
+    """
+    if not len(events):
+        raise InputError("no interaction is left of the data; ask for less of its users, or take another split")
     user, user_ids = closed(events.user, events.num_users, events.user_ids)
     item, item_ids = closed(events.item, events.num_items, events.item_ids)
     return replace(

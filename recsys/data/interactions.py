@@ -75,9 +75,31 @@ class Interactions:
         Raises:
             InputError: a column is not there; an id is missing, negative or broken; a time or value is not a number.
         """
+        return cls.from_dataframes({source: frame}, user=user, item=item, time=time, value=value)[source]
+
+    @classmethod
+    def from_dataframes(
+        cls,
+        frames: Mapping[str, pd.DataFrame],
+        *,
+        user: str = "user",
+        item: str = "item",
+        time: str | None = None,
+        value: str | None = None,
+    ) -> "dict[str, Interactions]":
+        """Frames that belong together, such as train and test: numbered together, each under its name.
+
+        Raises:
+            InputError: as in `from_dataframe`; a message names the frame.
+        """
         wanted = {"user": user, "item": item, "time": time, "value": value}
-        columns = columns_of(frame, wanted, source)
-        return cls.of_rows([Rows(columns, lambda row: f"{source}, row {row + 1}")], source=source)
+        sources = [
+            Rows(columns_of(frame, wanted, name), lambda row, name=name: f"{name}, row {row + 1}")  # type: ignore[misc]
+            for name, frame in frames.items()
+        ]
+        whole = cls.of_rows(sources, source=" and ".join(frames))
+        rows = torch.arange(len(whole)).split([len(frame) for frame in frames.values()])
+        return dict(zip(frames, map(whole.take, rows), strict=True))
 
     @classmethod
     def of_rows(
@@ -117,11 +139,24 @@ class Interactions:
 
     def __add__(self, later: "Interactions") -> "Interactions":
         """Both sets of events, those of `later` behind; users and items must agree."""
-        if (self.num_users, self.num_items) != (later.num_users, later.num_items):
-            raise InputError(f"cannot join {self!r} with {later!r}: they number different users or items")
+        self.refuse_other_numbers(later)
         mine, theirs = self._columns(), later._columns()
         joined = {name: torch.cat([mine[name], theirs[name]]) if name in theirs else None for name in mine}
         return replace(self, **joined)  # type: ignore[arg-type]
+
+    def refuse_other_numbers(self, other: "Interactions") -> None:
+        """Raise `InputError` where a number does not mean the same user or item in `other`."""
+        for role in ("user", "item"):
+            counts = getattr(self, f"num_{role}s"), getattr(other, f"num_{role}s")
+            ids = getattr(self, f"{role}_ids"), getattr(other, f"{role}_ids")
+            if counts[0] != counts[1]:
+                told = f"{self!r} and {other!r} number different {role}s"
+            elif None not in ids and ids[0] != ids[1]:
+                place = next(number for number, (mine, theirs) in enumerate(zip(*ids, strict=True)) if mine != theirs)
+                told = f"{role} {place} is {ids[0][place]!r} in one part and {ids[1][place]!r} in another"
+            else:
+                continue
+            raise InputError(f"{told}; number the parts together, with Interactions.from_dataframes")
 
     @cached_property
     def chronological(self) -> Tensor:
@@ -177,6 +212,10 @@ class Split:
     test: Interactions
     protocol: Mapping[str, str] = field(default_factory=dict)
     """How the parts were made: data set, filters, rule of the split, in words that a table can show."""
+
+    def __post_init__(self) -> None:
+        self.train.refuse_other_numbers(self.valid)
+        self.train.refuse_other_numbers(self.test)
 
     @cached_property
     def digest(self) -> str:

@@ -224,10 +224,11 @@ class AsReleased:
     """The parts that the authors of the data set released."""
 
     kind: ClassVar[str] = "as_released"
-    order: ClassVar[Literal["user", "global"] | None] = None
 
     valid: Rate = 0.1
     """The share of each user's training events that becomes validation where none was released; 0 for none."""
+    by: Literal["random", "time"] = "random"
+    """Whether these are any of the user's, or the last ones; with time the test must lie behind train, too."""
     seed: Seed = 2020
     """Fixes that draw."""
 
@@ -238,17 +239,23 @@ class AsReleased:
         if events.valid is not None:
             return Split(events.train, events.valid, events.test)
         train = events.train
-        carved = cut(train, held_out(train.user, shuffled(len(train), self.seed), self.valid, 0.0))
+        order = train.chronological if self.by == "time" else shuffled(len(train), self.seed)
+        carved = cut(train, held_out(train.user, order, self.valid, 0.0))
         return Split(carved.train, carved.valid, events.test)
+
+    @property
+    def order(self) -> Literal["user", "global"] | None:
+        """What an audit asks of the order of parts."""
+        return "user" if self.by == "time" else None
 
     def words(self, events: Interactions | Released) -> str:
         """The rule in words that a table can show."""
         if isinstance(events, Released) and events.valid is not None:
             return "as released"
-        carved = (
-            f"valid is {self.valid:g} of each user's train, at random, seed {self.seed}" if self.valid else "no valid"
-        )
-        return f"train and test as released, {carved}"
+        if not self.valid:
+            return "train and test as released, no valid"
+        chosen = "the latest" if self.by == "time" else f"at random, seed {self.seed}"
+        return f"train and test as released, valid is {self.valid:g} of each user's train, {chosen}"
 
 
 SPLITS: Mapping[str, type[Any]] = {rule.kind: rule for rule in (Ratio, LeaveOneOut, GlobalTime, AsReleased)}

@@ -293,3 +293,14 @@ def test_recbole_is_found_but_not_imported(monkeypatch):
 def test_a_package_that_is_not_installed_is_no_source(tiny):
     tiny(sources=[{"files": {"other.txt": {"package": "no_such_package", "member": "x"}}, "reader": {"kind": "table"}}])
     assert fetch.present("tiny", find_entry("tiny").sources[0]) is None
+
+
+@pytest.mark.parametrize(("task", "validates"), [("general", None), ("sequential", {3})])
+def test_released_files_validate_as_the_task_needs(tmp_path, task, validates):
+    for part, steps in (("train", range(4)), ("test", [4])):
+        rows = [f"u{user},i{(user + step) % 12},{step}" for user in range(12) for step in steps]
+        (tmp_path / f"{part}.csv").write_text("user,item,time\n" + "\n".join(rows) + "\n")
+    paths = {part: str(tmp_path / f"{part}.csv") for part in ("train", "test")}
+    split = load_split({"reader": {"kind": "table", "path": paths, "time": "time"}}, task=task)
+    found = set(split.valid.time.tolist())
+    assert len(split.valid) == 12 and (found == validates if validates else len(found) > 1)

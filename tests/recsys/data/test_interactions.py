@@ -165,8 +165,22 @@ def test_parts_of_other_data_are_not_joined():
     small = Interactions(user=torch.tensor([0]), item=torch.tensor([0]), num_users=1, num_items=1)
     large = Interactions(user=torch.tensor([0]), item=torch.tensor([0]), num_users=2, num_items=1)
     assert len(small + small) == 2
-    with pytest.raises(InputError, match="number different users or items"):
+    with pytest.raises(InputError, match="number different users"):
         _ = small + large
+
+
+def test_parts_that_were_numbered_apart_are_no_split():
+    train = pd.DataFrame({"user": ["a", "b", "c"], "item": [1, 2, 3]})
+    test = pd.DataFrame({"user": ["a", "b", "d"], "item": [1, 2, 9]})
+    apart = [Interactions.from_dataframe(frame) for frame in (train, test)]
+    for make in (lambda: apart[0] + apart[1], lambda: Split(apart[0], apart[0], apart[1])):
+        with pytest.raises(InputError, match="user 2 is 'c' in one part and 'd' in another; number the parts together"):
+            make()
+    together = Interactions.from_dataframes({"train": train, "test": test})
+    assert together["train"].user_ids == together["test"].user_ids == ("a", "b", "c", "d")
+    assert (together["train"].user.tolist(), together["test"].item.tolist()) == ([0, 1, 2], [0, 1, 3])
+    with pytest.raises(InputError, match="test, row 2"):
+        Interactions.from_dataframes({"train": train, "test": test.assign(user=["a", None, "d"])})
 
 
 def test_a_number_and_its_digits_are_one_name():

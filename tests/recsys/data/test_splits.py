@@ -1,4 +1,5 @@
 from collections import defaultdict
+from dataclasses import replace
 from itertools import chain, pairwise
 
 import pytest
@@ -292,3 +293,21 @@ def test_without_times_no_order_of_time_is_claimed():
     assert Ratio(train=0.5, valid=0.0, test=0.5, by="time").words(events).endswith("in the order of the file")
     with pytest.raises(InputError, match="needs times"):
         Ratio(train=0.5, valid=0.0, test=0.5, by="time", scope="global").divide(events)
+
+
+def test_of_nobody_with_three_events_nothing_is_left():
+    with pytest.raises(InputError, match="no interaction is left"):
+        LeaveOneOut(short="drop").divide(interactions([(0, 1), (0, 2), (1, 1)]))
+
+
+def test_the_latest_of_released_training_events_validate():
+    whole = interactions([(0, 4), (0, 9), (0, 1), (0, 5), (1, 3), (1, 2), (1, 8), (0, 10), (1, 11)])
+    parts = Released(whole.take(torch.arange(7)), whole.take(torch.arange(7, 9)))
+    rule = AsReleased(valid=0.3, by="time")
+    split = rule.divide(parts)
+    assert rows_of(split) == ([0, 2, 3, 4, 5], [1, 6], [7, 8])
+    assert rule.words(parts).endswith("valid is 0.3 of each user's train, the latest")
+    audit(split, rule.order)
+    early = replace(split.test, time=torch.tensor([3, 11]))
+    with pytest.raises(InputError, match="train"):
+        audit(replace(split, test=early), rule.order)
