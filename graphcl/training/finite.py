@@ -13,28 +13,28 @@ from graphcl.training.state import TrainingState
 class Norms:
     """The mean of gradients' norms, summed where they are; those of the steps that a scaler skips do not count."""
 
-    def __init__(self, device: torch.device, *, skipping: bool) -> None:
-        self.skipping = skipping
+    def __init__(self, device: torch.device, scaler: torch.amp.GradScaler) -> None:
+        self.scaler = scaler
         self.total, self.counted = torch.zeros((), device=device), torch.zeros((), device=device)
 
     def add(self, norm: Tensor) -> None:
         """Of one step."""
-        counts = torch.isfinite(norm) if self.skipping else torch.ones_like(norm, dtype=torch.bool)
+        counts = torch.isfinite(norm) if self.scaler.is_enabled() else torch.ones_like(norm, dtype=torch.bool)
         self.total += torch.where(counts, norm, 0.0)
         self.counted += counts
 
     def mean(self, where: str) -> float:
-        """Over the steps that count.
+        """Over the steps that count, 0 where there is none: a scaler may have to look for its scale at first.
 
         Raises:
-            NotFiniteError: the scaler has skipped every step, so that nothing was learned.
+            NotFiniteError: the scaler has skipped every step although it does not enlarge the loss any more.
         """
-        if not self.counted:
+        if not self.counted and self.scaler.get_scale() < 1:
             raise NotFiniteError(
                 f"the gradient was not finite in any step {where} although every loss was; train with precision fp32 "
                 f"or bf16, or look for a division by zero; the checkpoints saved before are sound"
             )
-        return float(self.total / self.counted)
+        return float(self.total / self.counted.clamp(min=1))
 
 
 def refuse_non_finite(

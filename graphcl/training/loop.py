@@ -171,7 +171,7 @@ def run_epoch(
         raise InputError("the training data yields no batch; it needs at least one interaction that can be sampled")
     sums: dict[str, Tensor] = {}
     terms: Counter[str] = Counter()
-    norms = Norms(learner.device, skipping=state.scaler.is_enabled())
+    norms = Norms(learner.device, state.scaler)
     steps = training.epochs * per_epoch
     batches = progress(sampler.batches(size, state.generator), per_epoch, f"epoch {state.epoch}")
     for count, batch in enumerate(batches):
