@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -10,7 +9,9 @@ from torch import Tensor
 
 from graphcl.errors import InputError
 from graphcl.ranges import Rate, Seed
+from recsys.data.filters import close_up
 from recsys.data.interactions import Interactions, Released, Split
+from recsys.data.moments import seconds, shown
 from recsys.data.ragged import offsets_of
 
 TRAIN, VALID, TEST = 0, 1, 2
@@ -106,13 +107,11 @@ class LeaveOneOut:
             InputError: a user has fewer than three events, and `short` is "refuse".
         """
         events = undivided(events)
-        few = torch.bincount(events.user, minlength=events.num_users) < 3
-        few &= torch.bincount(events.user, minlength=events.num_users) > 0
+        count = torch.bincount(events.user, minlength=events.num_users)
+        few = (count > 0) & (count < 3)
         if self.short == "refuse" and bool(few.any()):
             self.refuse(events, few)
         if self.short == "drop":
-            from recsys.data.filters import close_up
-
             events = close_up(events.take(~few[events.user]))
             few = torch.zeros(events.num_users, dtype=torch.bool)
         order = events.chronological
@@ -197,26 +196,6 @@ class GlobalTime:
         if self.moments is not None:
             return f"by time: valid from {shown(self.valid_from)}, test from {shown(self.test_from)}"
         return f"by time: latest {self.test:g} of all events are test, {self.valid:g} before them valid"
-
-
-def seconds(key: str, moment: float | str) -> float:
-    """A number as it is, a date as seconds since 1970, in UTC where it names no other zone.
-
-    Raises:
-        InputError: the text is no date.
-    """
-    if not isinstance(moment, str):
-        return moment
-    try:
-        date = datetime.fromisoformat(moment)
-    except ValueError as error:
-        raise InputError(f"{key}: {moment!r} is neither a number nor a date such as 2020-12-31 ({error})") from error
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-
-
-def shown(moment: float | str | None) -> str:
-    """A moment as it was given."""
-    return f"{moment:.15g}" if isinstance(moment, float | int) else str(moment)
 
 
 @dataclass(frozen=True, kw_only=True)
