@@ -19,7 +19,11 @@ class Norms:
 
     def add(self, norm: Tensor) -> None:
         """Of one step."""
-        counts = torch.isfinite(norm) if self.scaler.is_enabled() else torch.ones_like(norm, dtype=torch.bool)
+        if not self.scaler.is_enabled():
+            self.total += norm
+            self.counted += 1
+            return
+        counts = torch.isfinite(norm)
         self.total += torch.where(counts, norm, 0.0)
         self.counted += counts
 
