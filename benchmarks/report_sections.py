@@ -65,7 +65,8 @@ class Sections:
             }
             if len(reached) == len(values):
                 top = max(reached.values())
-                best |= {(n, column + 1) for n, mean in reached.items() if mean == top and self.complete(names[n])}
+                leaders = (n for n, mean in reached.items() if mean == top)
+                best |= {(n, column + 1) for n in leaders if summary.complete(names[n])}
         rows = tuple(
             (summary.title(row), *(ABSENT if value is None else str(value) for value in cells), self.seeds(row))
             for row, cells in values.items()
@@ -77,11 +78,7 @@ class Sections:
     def seeds(self, row: str) -> str:
         """How many of the seeds that a row should have were run."""
         done = len(self.summary.seeds(row))
-        return str(done) if self.complete(row) else f"{done} of {self.summary.wanted(row)}"
-
-    def complete(self, row: str) -> bool:
-        """Whether all of them were."""
-        return len(self.summary.seeds(row)) >= self.summary.wanted(row)
+        return str(done) if self.summary.complete(row) else f"{done} of {self.summary.wanted(row)}"
 
     def comparisons(self, rule: Masking) -> Iterator[Part]:
         """Each row against the best baseline, user by user, and who could not be compared."""
@@ -120,7 +117,8 @@ class Sections:
             f"user's mean over seeds. Interval: bootstrap over users; d: Cohen's, of paired differences; p: paired "
             f"t-test; Holm: corrected for {made}. All this is of users and knows nothing of how "
             f"far one training lies from the next: better or worse means a corrected p below {LEVEL} and every seed of "
-            f"the one above every seed of the other; a row with seeds still to run is not judged."
+            f"the one above every seed of the other; a row with seeds still to run is not judged, "
+            f"nor any while a baseline has some."
             f"{self.budgets([*found, best])}"
         )
         yield Grid(header, rows, caption, text=frozenset({0, 7}))
@@ -140,9 +138,10 @@ class Sections:
 
     def finding(self, row: str, best: str, rule: Masking, comparison: Comparison) -> str:
         """What a comparison says in a word."""
-        for name, whose in ((row, ""), (best, "the baseline has ")):
-            if not self.complete(name):
-                return f"not judged: {whose}seeds to run"
+        if not self.summary.complete(row):
+            return "not judged: seeds to run"
+        if self.summary.open_baselines:
+            return "not judged: a baseline has seeds to run"
         if not comparison.p_holm < LEVEL:
             return "no difference shown"
         ours, theirs = (self.summary.value(name, rule, self.summary.board.table.monitor) for name in (row, best))

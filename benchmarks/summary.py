@@ -63,6 +63,15 @@ class Summary:
         """How many records the row should have."""
         return len(self.board.seeds(row, self.board.table.seeds))
 
+    def complete(self, row: str) -> bool:
+        """Whether each seed of the table has its record: other seeds stand for none of them."""
+        return all((row, seed) in self.records for seed in self.board.seeds(row, self.board.table.seeds))
+
+    @property
+    def open_baselines(self) -> list[str]:
+        """Baselines with seeds to run: until they are, which baseline is best can change."""
+        return [row for row, line in self.rows.items() if line.baseline and not self.complete(row)]
+
     def value(self, row: str, rule: str, metric: str) -> Value | None:
         """A cell of the table; None if it was not run."""
         found = self.seeds(row)

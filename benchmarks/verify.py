@@ -63,7 +63,7 @@ def remarks_on(summary: Summary, row: str) -> tuple[str, ...]:
     """What a reader of a verdict must know of the row's records."""
     line = summary.rows[row]
     true = {
-        UNFINISHED: len(summary.seeds(row)) < summary.wanted(row),
+        UNFINISHED: not summary.complete(row),
         ANEW: line.tested_before > 0,
         OUTDATED: bool(line.outdated),
     }

@@ -235,15 +235,37 @@ SPLITS = [
 
 @pytest.mark.parametrize(("first", "second", "finding"), SPLITS)
 def test_users_alone_do_not_make_a_row_better(board, put, first, second, finding):
+    put("popularity", 0, HALF - 0.4)
     put("mf", 0, HALF)
     put("mf", 1, HALF + 0.02)
     for seed, values in enumerate((first, second)):
         if values is not None:
             put("simgcl", seed, values)
+    assert findings(board)["SimGCL & <more>"] == ("2" if second is not None else "1 of 2", finding)
+
+
+def findings(board):
+    """Row -> its number of seeds and what its comparison says."""
     sections = Sections(Summary.of(board))
     grid = next(part for part in sections.comparisons("history") if isinstance(part, Grid))
-    ((_, *_, seeds, said),) = grid.rows
-    assert (seeds, said) == ("2" if second is not None else "1 of 2", finding)
+    return {title: (seeds, said) for title, *_, seeds, said in grid.rows}
+
+
+def test_nothing_is_judged_while_any_baseline_is_to_run(board, put):
+    for seed in (0, 1):
+        put("mf", seed, HALF)
+        put("simgcl", seed, HALF + 0.1)
+    assert findings(board) == {"SimGCL & <more>": ("2", "not judged: a baseline has seeds to run")}
+
+
+def test_other_seeds_do_not_stand_for_those_of_the_table(board, put):
+    put("popularity", 0, HALF - 0.4)
+    for seed in (0, 1):
+        put("mf", seed, HALF)
+    for seed in (1, 5):
+        put("simgcl", seed, HALF + 0.1)
+    assert not Summary.of(board).complete("simgcl")
+    assert findings(board)["SimGCL & <more>"][1] == "not judged: seeds to run"
 
 
 def spoilt(name):
