@@ -12,8 +12,8 @@ import typer
 from rich.table import Column
 from rich.table import Table as Grid
 
-from benchmarks import conformance as conformance_
 from benchmarks import metapath_run
+from benchmarks.board import Board
 from benchmarks.cell import run_cell
 from benchmarks.home import Home
 from benchmarks.metapath_report import values_beside
@@ -24,7 +24,6 @@ from benchmarks.report_speed import NAME as SPEED
 from benchmarks.report_speed import write_speed_report
 from benchmarks.run import run_table
 from benchmarks.summary import Summary
-from benchmarks.table import Board
 from benchmarks.tuning import tune_table
 from benchmarks.verify import Verdict, count, told
 from benchmarks.verify import verify as verdicts_on
@@ -142,7 +141,9 @@ def run(
 @app.command(hidden=True)
 def cell(table: str, row: str, seed: int, device: Device = "auto", home: Place = HERE) -> None:
     """Run one cell; `run` starts one process of this each."""
-    run_cell(Board.load(table, Home(home)), row, seed, device=device)
+    board = Board.load(table, Home(home))
+    board.choose([row])
+    run_cell(board, row, seed, device=device)
 
 
 @app.command()
@@ -217,12 +218,14 @@ def say_one_by_one(work: Sequence[Callable[[], Iterable[object]]]) -> None:
         raise InputError("\n".join(problems))
 
 
-@app.command()
-def conformance(
+@app.command("conformance")
+def conform(
     files: Annotated[list[Path], typer.Argument(help="golden files, .npz", metavar="FILE...")],
 ) -> None:
     """Recompute golden vectors of published code and compare values and gradients in float64 and float32."""
-    raise typer.Exit(conformance_.main(files))
+    from benchmarks import conformance  # needs no table, and no table needs it
+
+    raise typer.Exit(conformance.main(files))
 
 
 def main() -> None:

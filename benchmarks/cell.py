@@ -5,20 +5,23 @@ import resource
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks import record as records
+from benchmarks.board import Board
 from benchmarks.record import Record, Spent
-from benchmarks.table import Board, Masking
+from benchmarks.record_checks import damages, refuse_second_split
+from benchmarks.table import Masking
 from graphcl.errors import InputError
-from graphcl.training.checkpoint import write_atomically
+from graphcl.training.checkpoint import make_folder, write_atomically
 from graphcl.training.lock import locked
 from graphcl.training.state import LAST
 from recsys import folder as files
+from recsys.config import build
 from recsys.evaluation.metrics import measure, parse, per_user
 from recsys.evaluation.ranking import Ranking, rank
 from recsys.evaluation.slices import slices
@@ -42,32 +45,33 @@ def run_cell(board: Board, row: str, seed: int, *, device: str = "auto") -> Path
     with locked(output / ".lock", f"cell {row}, seed {seed}, of table {board.name}"), metered(costs) as meter:
         split = experiment.split()
         board.refuse_other_split(split.digest)
-        run = train(experiment, resume=True, split=split, log=meter.tick, started=meter.begin)
+        refuse_second_split(board, (row, seed), split.digest)
+        begun = any(output.glob(f"*/{files.CONFIG}"))
+        run = train(experiment, resume=begun, split=split, log=meter.tick, started=meter.begin)
         rankings = {rule: ranking(run, rule, board.table.metrics) for rule in board.table.masking}
         counts = split.train.item_counts
-        environment = json.loads((run.folder / files.ENVIRONMENT).read_text())
-        environment.pop("command")
-        spent = meter.save()
-        return records.write(
-            board,
-            Record(
-                table=board.name,
-                row=row,
-                seed=seed,
-                split=split.digest,
-                protocol=dict(split.protocol),
-                users=len(next(iter(rankings.values())).users),
-                config={key: value for key, value in experiment.tree().items() if key != "output"},
-                test={rule: measure(r, board.table.metrics, item_counts=counts) for rule, r in rankings.items()},
-                slices={rule: slices(r, split, board.table.metrics) for rule, r in rankings.items()},
-                outcome={key: run.result[key] for key in ("best_epoch", "best_value", "last_epoch", "cause")},
-                curve=[brief(epoch) for epoch in files.MetricsFile(run.folder).read()],
-                parameters=sum(p.numel() for p in run.model.parameters()),
-                environment=environment,
-                spent=spent,
-            ),
-            {rule: per_user(r, board.table.metrics, item_counts=counts) for rule, r in rankings.items()},
+        environment = files.read_json(run.folder / files.ENVIRONMENT)
+        environment.pop("command", None)
+        record = Record(
+            table=board.name,
+            row=row,
+            seed=seed,
+            split=split.digest,
+            protocol=dict(split.protocol),
+            users=len(next(iter(rankings.values())).users),
+            config={key: value for key, value in experiment.tree().items() if key != "output"},
+            test={rule: measure(r, board.table.metrics, item_counts=counts) for rule, r in rankings.items()},
+            slices={rule: slices(r, split, board.table.metrics) for rule, r in rankings.items()},
+            outcome={key: run.result[key] for key in ("best_epoch", "best_value", "last_epoch", "cause")},
+            curve=[brief(epoch) for epoch in files.MetricsFile(run.folder).read()],
+            parameters=sum(p.numel() for p in run.model.parameters()),
+            environment=environment,
+            spent=meter.save(),
         )
+        if problem := next(damages(board, record), ""):
+            raise InputError(f"{run.folder}: its record {problem}; delete the folder and run the cell again")
+        values = {str(rule): per_user(r, board.table.metrics, item_counts=counts) for rule, r in rankings.items()}
+        return records.write(board, record, values)
 
 
 def ranking(run: Run, rule: Masking, metrics: tuple[str, ...]) -> Ranking:
@@ -97,8 +101,8 @@ class Meter:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        past = json.loads(path.read_text()) if path is not None and path.exists() else {}
-        self.past = replace(NOTHING, **past)
+        past = files.read_json(path) if path is not None else {}
+        self.past = build(Spent, past, str(path)) if past else NOTHING
         self.commits = tuple(dict.fromkeys([*self.past.commits, str(files.commit())]))
         self.started = time.perf_counter(), time.process_time(), energy()
 
@@ -137,7 +141,7 @@ class Meter:
 @contextmanager
 def metered(path: Path) -> Iterator[Meter]:
     """A meter that is read once more at the end, whatever the end is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     meter = Meter(path)
     try:
         yield meter

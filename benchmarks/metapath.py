@@ -32,7 +32,7 @@ from graphcl.models import EMBEDDERS, Embedder
 from graphcl.models.adameow import AdaMEOW
 from graphcl.ranges import Count
 from graphcl.training import checkpoint
-from graphcl.training.checkpoint import write_atomically
+from graphcl.training.checkpoint import make_folder, write_atomically
 from graphcl.training.loop import Training, fit
 from recsys.config import ConfigError, build, choose, construct, dump, read
 from recsys.data.fetch import data_home
@@ -260,11 +260,11 @@ def main(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
     row, root = Row.load(config), data_home()
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     for seed in seeds_in(seeds):
         folder = None if work is None else work / f"{row.name}-{seed}-{row.digest}"
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         record = run_seed(row, root, seed, device, folder)
         path = out / f"{row.name}-{seed}.json"
         if path.exists():

@@ -10,6 +10,7 @@ from benchmarks.metapath import Row
 from benchmarks.metapath_record import fitting, path_of
 from benchmarks.runner import Cell, Runner, Say, by_seed
 from graphcl.errors import InputError, suggest
+from graphcl.training.checkpoint import make_folder
 
 NAME = "metapath"
 
@@ -80,6 +81,6 @@ def run(
     """
     rows = load_rows(root, wanted)
     refuse_no_rows(root, rows)
-    (root / "results" / NAME).mkdir(parents=True, exist_ok=True)
+    make_folder(root / "results" / NAME)
     cells = by_seed({row.name: range(seeds or row.settings.seeds) for row in rows})
     return MetapathRunner(rows, Home(root), device=device, say=say).run(cells, jobs)

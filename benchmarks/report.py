@@ -5,10 +5,10 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.board import Board
 from benchmarks.report_document import latex, markdown, page, write
 from benchmarks.report_sections import Sections
 from benchmarks.summary import Summary
-from benchmarks.table import Board
 
 COLUMNS = (
     "table",

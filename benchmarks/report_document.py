@@ -3,10 +3,11 @@
 import html
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from graphcl.training.checkpoint import write_atomically
+from graphcl.training.checkpoint import make_folder, replacing
 from recsys.report import STYLE, whole_page
 
 PAGE_STYLE = (
@@ -68,14 +69,24 @@ class Document:
     sections: Sequence[Section]
 
 
+def plain(text: str) -> str:
+    """Text as Markdown that shows it as it is, on one line: names in backticks stay code, nothing becomes a tag."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split("\n")))
+
+
+def in_grid(text: str) -> str:
+    """The same in a table, where pipes part the cells, and two stars would mark what is best."""
+    return re.sub(r"[\\|*]", r"\\\g<0>", plain(text))
+
+
 def markdown(document: Document, footer: str = "") -> str:
     """Everything but the figures."""
-    blocks = [f"# {document.title}", document.lead]
+    blocks = [f"# {plain(document.title)}", plain(document.lead)]
     for section in document.sections:
         parts = [part for part in section.parts if not isinstance(part, Figure)]
         if parts:
             blocks.append(f"## {section.title}")
-            blocks += [part if isinstance(part, str) else markdown_grid(part) for part in parts]
+            blocks += [plain(part) if isinstance(part, str) else markdown_grid(part) for part in parts]
     return "\n\n".join([*blocks, *([footer] if footer else [])]) + "\n"
 
 
@@ -83,15 +94,15 @@ def markdown_grid(grid: Grid) -> str:
     """A table of pipes, its caption below it."""
 
     def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+        return f"| {' | '.join(cells)} |"
 
     rule = [":--" if column in grid.text else "--:" for column in range(len(grid.header))]
     body = [
-        [f"**{cell}**" if (row, column) in grid.best else cell for column, cell in enumerate(cells)]
+        [f"**{cell}**" if (row, column) in grid.best else cell for column, cell in enumerate(map(in_grid, cells))]
         for row, cells in enumerate(grid.rows)
     ]
-    lines = [line(grid.header), line(rule), *map(line, body)]
-    return "\n".join(lines) + (f"\n\n{grid.caption}" if grid.caption else "")
+    lines = [line([in_grid(name) for name in grid.header]), line(rule), *map(line, body)]
+    return "\n".join(lines) + (f"\n\n{plain(grid.caption)}" if grid.caption else "")
 
 
 def page(document: Document) -> str:
@@ -151,6 +162,10 @@ LATEX = {
     "—": "---",
     "<": "$<$",
     ">": "$>$",
+    "|": r"\textbar{}",
+    '"': "''",
+    "`": r"\textasciigrave{}",
+    "\n": " ",
 }
 """What LaTeX would not print as it stands."""
 
@@ -159,7 +174,8 @@ def latex(grid: Grid, label: str) -> str:
     """A table for a paper; it needs the package booktabs."""
 
     def line(cells: Sequence[str]) -> str:
-        return " & ".join(cells) + r" \\"
+        first = "{}" if cells[0].startswith(("[", "*")) else ""  # after the end of a row these would be its options
+        return first + " & ".join(cells) + r" \\"
 
     body = [
         line(
@@ -196,9 +212,10 @@ def tex(text: str) -> str:
 
 
 def write(place: Path, **texts: str) -> list[Path]:
-    """Write `md="..."` as `place.md`, and so on; returns the files."""
-    place.parent.mkdir(parents=True, exist_ok=True)
+    """Write `md="..."` as `place.md`, and so on, all of them or none; returns the files."""
+    make_folder(place.parent)
     paths = {place.with_name(f"{place.name}.{form}"): text for form, text in texts.items()}
-    for path, text in paths.items():
-        write_atomically(path, text.encode())
+    with ExitStack() as stack:
+        for path, text in paths.items():
+            stack.enter_context(replacing(path)).write_bytes(text.encode())
     return list(paths)

@@ -37,9 +37,14 @@ class Plots:
         """The metric that is drawn."""
         return self.summary.board.table.monitor
 
+    def label(self, row: str) -> str:
+        """The title as it is: matplotlib begins a formula at a $, and leaves out of legends what begins with _."""
+        title = self.summary.title(row).replace("$", r"\$")
+        return f" {title}" if title.startswith("_") else title
+
     def style(self, row: str) -> dict[str, Any]:
         """Colour and mark of a row, the same on every drawing."""
-        return style_of(list(self.summary.rows).index(row)) | {"label": self.summary.title(row)}
+        return style_of(list(self.summary.rows).index(row)) | {"label": self.label(row)}
 
     def bars(self) -> str:
         """The monitored metric of every row on test, intervals over users, a dot for each seed."""
@@ -55,7 +60,7 @@ class Plots:
                 axes.plot(value.seeds, [place] * len(value.seeds), "o", color="white", mec="#222", ms=4, mew=0.8)
             edge = max(value.mean, *(ends or (0.0,)), *value.seeds)
             axes.annotate(f"{value.mean:.4f}", (edge, place), (5, 0), textcoords="offset points", va="center", size=8)
-        axes.set_yticks(range(len(names)), [self.summary.title(row) for row in names])
+        axes.set_yticks(range(len(names)), [self.label(row) for row in names])
         axes.set_xlabel(f"{self.monitor} on test")
         axes.margins(x=0.1, y=0.02)
         axes.set_xlim(left=0)
@@ -130,7 +135,7 @@ class Plots:
         some = next(iter(found.values()))
         rows = [{name: found[row][name][f"shown@{k}"] for name in THIRDS} for row in names]
         rows.append({name: some[name]["truth"] for name in THIRDS})
-        labels = [*(self.summary.title(row) for row in names), "true items"]
+        labels = [*map(self.label, names), "true items"]
         stack(right, rows, labels)
         right.set_xlabel(f"share of the places in the lists of {k}")
         for number, name in enumerate(THIRDS):

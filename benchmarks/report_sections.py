@@ -1,5 +1,6 @@
 """What a report says: every section is made from records, and says what is missing."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -9,7 +10,7 @@ from benchmarks.report_plots import Plots
 from benchmarks.report_protocol import inline, protocol
 from benchmarks.summary import NO_SEARCH, Summary, significant
 from benchmarks.table import Masking
-from benchmarks.verify import Verdict, count, verify
+from benchmarks.verify import Verdict, count, in_words, verify
 from recsys.evaluation.significance import Comparison
 
 LEVEL = 0.05
@@ -63,12 +64,16 @@ class Sections:
                 for number, cells in enumerate(values.values())
                 if (value := cells[column]) is not None
             }
-            if len(reached) == len(values):
+            if reached and len(reached) == len(values):
                 top = max(reached.values())
                 leaders = (n for n, mean in reached.items() if mean == top)
                 best |= {(n, column + 1) for n in leaders if summary.complete(names[n])}
         rows = tuple(
-            (summary.title(row), *(ABSENT if value is None else str(value) for value in cells), self.seeds(row))
+            (
+                summary.title(row),
+                *(ABSENT if value is None else str(value) for value in cells),
+                self.seeds(row),
+            )
             for row, cells in values.items()
         )
         users = f" of {summary.users:,} users" if summary.users else ""
@@ -77,15 +82,15 @@ class Sections:
 
     def seeds(self, row: str) -> str:
         """How many of the seeds that a row should have were run."""
-        done = len(self.summary.seeds(row))
-        return str(done) if self.summary.complete(row) else f"{done} of {self.summary.wanted(row)}"
+        told = in_words(self.summary.done(row), self.summary.wanted(row), self.summary.others(row))
+        return re.sub(" seeds?", "", told)
 
     def comparisons(self, rule: Masking) -> Iterator[Part]:
-        """Each row against the best baseline, user by user, and who could not be compared."""
+        """Each row against the best baseline, user by user, and which could not be compared."""
         found = self.summary.comparisons[rule]
         best = self.summary.best_baseline(rule)
         if not found or best is None:
-            yield "No row is compared with a baseline: there is none, or the values of its users are not here."
+            yield "No row is compared with a baseline: there is none, or none has a record."
             return
         table = self.summary.board.table
         rows = tuple(
@@ -124,7 +129,7 @@ class Sections:
         yield Grid(header, rows, caption, text=frozenset({0, 7}))
         if missing := self.summary.not_compared(rule):
             names = ", ".join(map(self.summary.title, missing))
-            yield f"Not compared, because the values of their users are not here or are of other users: {names}."
+            yield f"Not compared, because their values are of other users: {names}."
 
     def budgets(self, rows: Iterable[str]) -> str:
         """A warning where some of the rows were searched, or trained, more than others."""

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import record as records
+from benchmarks import record_checks as checks
+from benchmarks.board import Board
 from benchmarks.runner import Cell, Runner, Say, by_seed
-from benchmarks.table import Board
 
 
 class BoardRunner(Runner):
@@ -25,8 +26,8 @@ class BoardRunner(Runner):
         path = self.path(row, seed)
         try:
             record = records.read(path)
-            records.refuse_other_split(self.board, record, path)
-            return next(iter(records.check(self.board, record, path, needs_users=True)), "")
+            checks.refuse_other_split(self.board, record, path)
+            return next(checks.check(self.board, record, path), "")
         except records.DamagedError as error:
             return str(error)
 
@@ -48,7 +49,8 @@ def run_table(
     A record that does not fit the table any more is moved to the table's run folder once its new one is made.
 
     Raises:
-        InputError: another runner is at this table, a row is unknown, or a record is of another split.
+        InputError: another runner is at this table, a row is unknown, or records are of another split, or of several.
     """
+    checks.refuse_second_split(board)
     cells = by_seed({row: board.seeds(row, seeds) for row in board.choose(rows)})
     return BoardRunner(board, device=device, say=say).run(cells, jobs)

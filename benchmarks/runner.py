@@ -6,6 +6,7 @@ from pathlib import Path
 
 from benchmarks.home import Home
 from benchmarks.process import Processes, in_parallel, last_line
+from graphcl.training.checkpoint import make_folder
 from graphcl.training.lock import locked
 
 Cell = tuple[str, int]
@@ -66,10 +67,13 @@ class Runner(ABC):
     def start(self, row: str, seed: int, lock: int, processes: Processes) -> int:
         """Run one cell in its own process, which holds the table's lock with us; returns its exit status."""
         log = self.home.runs(self.table) / f"{row}-{seed}" / "log.txt"
-        log.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(log.parent)
         self.say(f"{row}, seed {seed}: started")
         code = processes.run(self.arguments(row, seed), log, lock)
-        told = f"failed with status {code}: {last_line(log)} ({log})" if code else self.told(row, seed)
+        if processes.ended:
+            told = "interrupted; the same command goes on"
+        else:
+            told = f"failed with status {code}: {last_line(log)} ({log})" if code else self.told(row, seed)
         self.say(f"{row}, seed {seed}: {told}")
         return code
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from graphcl.training.checkpoint import write_atomically
+from graphcl.training.checkpoint import make_folder, write_atomically
 from recsys.console import console
 from recsys.folder import environment
 
@@ -45,7 +45,7 @@ def publish(name: str, tables: Sequence[Measured], note: str, out: Path | None) 
         console.print(drawn(table))
     if out is None:
         return
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     kept = {key: value for key, value in environment({}).items() if key not in ("command", "data")}
     kept["machine"]["processor"] = processor()
     content = {

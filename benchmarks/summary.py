@@ -9,9 +9,10 @@ from statistics import mean, stdev
 
 import pandas as pd
 
-from benchmarks import record as records
-from benchmarks.record import Record
-from benchmarks.table import Board, Masking, Row
+from benchmarks.board import Board
+from benchmarks.record import Record, per_user
+from benchmarks.record_checks import load
+from benchmarks.table import Masking, Row
 from recsys.evaluation.significance import Comparison, compare, interval
 from recsys.search_space import searchable, space_of
 
@@ -53,7 +54,7 @@ class Summary:
         Raises:
             InputError: a record is damaged or does not belong to the table.
         """
-        return cls(board, records.load(board))
+        return cls(board, load(board))
 
     def seeds(self, row: str) -> list[Record]:
         """The records of a row, by seed."""
@@ -63,9 +64,17 @@ class Summary:
         """How many records the row should have."""
         return len(self.board.seeds(row, self.board.table.seeds))
 
+    def done(self, row: str) -> int:
+        """How many of these it has; records of other seeds count as none of them."""
+        return sum((row, seed) in self.records for seed in self.board.seeds(row, self.board.table.seeds))
+
+    def others(self, row: str) -> int:
+        """How many records it has of other seeds."""
+        return len(self.seeds(row)) - self.done(row)
+
     def complete(self, row: str) -> bool:
-        """Whether each seed of the table has its record: other seeds stand for none of them."""
-        return all((row, seed) in self.records for seed in self.board.seeds(row, self.board.table.seeds))
+        """Whether each seed of the table has its record."""
+        return self.done(row) == self.wanted(row)
 
     @property
     def open_baselines(self) -> list[str]:
@@ -102,14 +111,13 @@ class Summary:
         return max(reached, key=lambda row: reached[row]) if reached else None
 
     def per_user(self, row: str, rule: str) -> "pd.Series[float] | None":
-        """The monitored metric of each user, mean over the seeds; None where a file is not here."""
+        """The monitored metric of each user, mean over the seeds; None of a row without a record."""
         metric = self.board.table.monitor
-        parts = [records.per_user(self.board, row, record.seed, rule, metric) for record in self.seeds(row)]
-        whole = [part for part in parts if part is not None]
-        return pd.concat(whole, axis=1).mean(axis=1) if whole and len(whole) == len(parts) else None
+        parts = [per_user(self.board, row, record.seed, rule, metric) for record in self.seeds(row)]
+        return pd.concat(parts, axis=1).mean(axis=1) if parts else None
 
     def interval(self, row: str, rule: str) -> tuple[float, float] | None:
-        """Bootstrap interval over users of the monitored metric; None where the values per user are not here."""
+        """Bootstrap interval over users of the monitored metric; None of a row without a record."""
         values = self.per_user(row, rule)
         return None if values is None else interval(values.to_numpy(), self.board.table.confidence)
 
@@ -136,7 +144,7 @@ class Summary:
         )
 
     def not_compared(self, rule: Masking) -> list[str]:
-        """Rows with a record that stand in no comparison, because values per user are missing or of other users."""
+        """Rows with a record that stand in no comparison, because its users are others."""
         compared = {self.best_baseline(rule), *self.comparisons[rule]} if self.comparisons[rule] else set()
         return [row for row in self.rows if self.seeds(row) and row not in compared]
 

@@ -4,19 +4,15 @@
 for a row stands in `configs/<name>/<row>.yaml` and is laid over it, so that a shipped table is frozen in every key.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from benchmarks.home import Home
 from graphcl.errors import InputError, suggest
-from graphcl.ranges import Count, Rate, Whole
-from recsys.config import ConfigError, build, read
+from graphcl.ranges import Count, Rate, Share, Whole
 from recsys.evaluation.metrics import PER_USER, parse
-from recsys.experiment import Experiment
-from recsys.models import MODELS
 from recsys.search_space import space_of
-from recsys.tune import Found
 
 Masking = Literal["history", "train", "none"]
 """What is kept out of a test ranking: all that the user had before (train and valid), train alone, or nothing."""
@@ -24,6 +20,9 @@ Candidates = Literal["all", "trained", "sampled"]
 """What a ranking is of: all items, those with a training event, or the true ones among a few that were drawn."""
 Selection = Literal["valid", "test", "last"]
 """What chose the epoch that was reported: the best on validation, the best on test, or none (the last epoch)."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+"""What a row may be called: files are named after it."""
 
 MASKING_WORDS: Mapping[str, str] = {
     "history": "items of train and valid left out of the ranking",
@@ -91,9 +90,12 @@ class Published:
     note: str = ""
 
     def __post_init__(self) -> None:
+        refuse_twice(self.metrics)
         for name, values in self.rows.items():
             if len(values) != len(self.metrics):
                 raise InputError(f"rows.{name}: has {len(values)} values for {len(self.metrics)} metrics")
+            if wrong := [value for value in values if value is not None and not 0 < value <= 1]:
+                raise InputError(f"rows.{name}: {wrong[0]} is not in (0, 1]; write 0.05 for 5 %, ~ where there is none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,29 +146,38 @@ class Table:
     seeds: Count = 3
     cost: str = ""
     """What a run of the whole table takes."""
-    confidence: Rate = 0.95
+    confidence: Share = 0.95
     """Of the intervals over users."""
     note: str = ""
 
     def __post_init__(self) -> None:
+        refuse_odd_names(self.rows)
+        refuse_twice(self.metrics)
         problems = [f"published {p.source!r}: {problem}" for p in self.published for problem in self.unknown(p)]
+        problems += [problem for name, row in self.rows.items() for problem in self.unlike_a_variant(name, row)]
+        if not self.metrics:
+            problems.append("metrics: name at least one, such as ndcg@10")
         if not self.masking or len(set(self.masking)) < len(self.masking):
             problems.append("masking: name each rule once, at least one of history, train, none")
         for name in (*self.metrics, self.monitor):
             if parse(name)[0] not in PER_USER:
                 problems.append(f"metrics: {name} has no value per user; tables show {', '.join(PER_USER)}")
-        for name, row in self.rows.items():
-            base = self.rows.get(row.variant_of) if row.variant_of else None
-            if row.variant_of and (base is None or base.model is None or base.variant_of):
-                problems.append(f"rows.{name}: variant_of: {row.variant_of!r} must be a row with a model of its own")
-            if row.variant_of and (not isinstance(row.model, dict) or "kind" in row.model or row.search):
-                problems.append(f"rows.{name}: a variant has the keys of `model` that differ, no kind and no search")
         if self.monitor not in self.metrics:
             problems.append(f"monitor: {self.monitor} is not among the metrics")
         if self.selection == "loss" and self.search.trials:
             problems.append("search: needs a validation part to judge its trials; let `trials` be 0")
         if problems:
             raise InputError("; ".join(problems))
+
+    def unlike_a_variant(self, name: str, row: Row) -> Iterator[str]:
+        """What keeps a row from being a variant of another, should it say that it is one."""
+        if not row.variant_of:
+            return
+        base = self.rows.get(row.variant_of)
+        if base is None or base.model is None or base.variant_of:
+            yield f"rows.{name}: variant_of: {row.variant_of!r} must be a row with a model of its own"
+        if not isinstance(row.model, dict) or "kind" in row.model or row.search:
+            yield f"rows.{name}: a variant has the keys of `model` that differ, no kind and no search"
 
     def unknown(self, block: Published) -> Iterator[str]:
         """What a published block names that the table does not."""
@@ -194,97 +205,18 @@ class Table:
                         yield name, metric, value, block
 
 
-@dataclass(frozen=True)
-class Board:
-    """A table with its name and its place on disk."""
-
-    name: str
-    table: Table
-    home: Home
-
-    @classmethod
-    def load(cls, name: str, home: Home | None = None) -> "Board":
-        """Read and check `tables/<name>.yaml` and every row in it.
-
-        Raises:
-            InputError: there is no such table, or it has mistakes: all of them at once.
-        """
-        home = home or Home()
-        if name not in home.names():
-            raise InputError(f"table {name!r} is unknown{suggest(name, home.names())}")
-        board = cls(name, build(Table, read(home.table(name)), name), home)
-        problems = []
-        for row in board.table.trained:
-            try:
-                board.experiment(row, 0)
-            except InputError as error:
-                problems += [f"{name}.rows.{row}: {line}" for line in str(error).splitlines()]
-        if problems:
-            raise ConfigError("\n".join(problems))
-        return board
-
-    def refuse_other_split(self, digest: str) -> None:
-        """Raise `InputError` where the data at hand is another split than the table's."""
-        if self.table.digest not in (None, digest):
+def refuse_odd_names(rows: Iterable[object]) -> None:
+    """Raise `InputError` where a row is called what no file can be called."""
+    for name in rows:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             raise InputError(
-                f"table {self.name}: is on the split {self.table.digest}, the data here is {digest}; "
-                f"take the data and the versions that the table was made with"
+                f"rows: {name!r} cannot name files; write letters, digits, _, -, + or ., a letter or digit first, in "
+                f"quotes where YAML would read something else; `title` is what pages show"
             )
 
-    def found(self, row: str) -> Found | None:
-        """What a search has found for the row."""
-        path = self.home.found(self.name, row)
-        return build(Found, read(path), f"{path.parent.name}/{path.name}") if path.exists() else None
 
-    def tree(self, row: str, *, tuned: bool = True) -> dict[str, Any]:
-        """The configuration of a row as a tree of keys, without seed and output."""
-        table, line = self.table, self.table.rows[row]
-        if line.variant_of:
-            assert isinstance(line.model, dict)  # the table has refused all else
-            base = self.tree(line.variant_of, tuned=tuned)
-            return base | {"model": base["model"] | line.model, "training": base["training"] | line.training}
-        found = self.found(row) if tuned else None
-        block = {"kind": line.model} if isinstance(line.model, str) else dict(line.model or {})
-        shared = table.training if self.draws(row) else {"epochs": 1}
-        return {
-            "dataset": table.dataset,
-            "split": table.split,
-            "model": block | (found.model if found else {}),
-            "training": {**shared, **line.training, **(found.training if found else {})},
-            "evaluation": {
-                "monitor": "loss" if table.selection == "loss" else table.monitor,
-                "report": list(table.metrics),
-                "mask_history": table.masking[0] != "none",
-                "candidates": table.candidates,
-            },
-        }
-
-    def experiment(self, row: str, seed: int, *, device: str = "auto", tuned: bool = True) -> Experiment:
-        """The experiment of one cell."""
-        extra = {"seed": seed, "device": device, "output": str(self.home.runs(self.name) / f"{row}-{seed}")}
-        return Experiment.load({**self.tree(row, tuned=tuned), **extra})
-
-    def draws(self, row: str) -> bool:
-        """Whether a row is trained step by step, so that its seed matters; a closed form is computed at once."""
-        line = self.table.rows[row]
-        block = self.table.rows[line.variant_of or row].model
-        kind = block if isinstance(block, str) else (block or {}).get("kind")
-        return kind not in MODELS or bool(MODELS[kind].phases)
-
-    def seeds(self, row: str, count: int) -> range:
-        """The seeds of a row: one where the model draws nothing."""
-        return range(count if self.draws(row) else 1)
-
-    def choose(self, rows: Iterable[str]) -> list[str]:
-        """The rows that were asked for, all that can be run if none was.
-
-        Raises:
-            InputError: a row is not in the table, or has no model here.
-        """
-        chosen = list(dict.fromkeys(rows)) or list(self.table.trained)
-        for row in chosen:
-            if row not in self.table.rows:
-                raise InputError(f"row {row!r} is not in table {self.name}{suggest(row, self.table.rows)}")
-            if row not in self.table.trained:
-                raise InputError(f"row {row!r} of table {self.name} is only known from publications; it cannot be run")
-        return chosen
+def refuse_twice(metrics: Sequence[str]) -> None:
+    """Raise `InputError` where a metric is unknown, or named more than once."""
+    parsed = [parse(name) for name in metrics]
+    if twice := [name for name, metric in zip(metrics, parsed, strict=True) if parsed.count(metric) > 1]:
+        raise InputError(f"metrics: {twice[0]} is named twice; name each once")

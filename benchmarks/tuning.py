@@ -8,9 +8,9 @@ from pathlib import Path
 import yaml
 
 from benchmarks.aside import set_aside
-from benchmarks.table import Board
+from benchmarks.board import Board
 from graphcl.errors import InputError
-from graphcl.training.checkpoint import write_atomically
+from graphcl.training.checkpoint import make_folder, write_atomically
 from graphcl.training.lock import locked
 from recsys.config import dump
 from recsys.experiment import Experiment
@@ -46,6 +46,7 @@ def tune_table(
             experiment = board.experiment(row, SEED, device=device, tuned=False)
             space = space_of(board.table.rows[row].search or wanted.space)
             if not searchable(space, experiment):
+                say(f"{row}: has none of the keys that are searched")
                 continue
             split = experiment.split()
             board.refuse_other_split(split.digest)
@@ -76,7 +77,7 @@ def keep(board: Board, row: str, trials: bytes, found: Found, say: Callable[[str
         moved = set_aside([kept, target], board.home.runs(board.name) / "tuning" / "superseded")
         say(f"{row}: there was another search of it, which is kept as {moved}")
     for place, content in ((kept, trials), (target, yaml.safe_dump(dump(found), sort_keys=False).encode())):
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(place.parent)
         write_atomically(place, content)
 
 

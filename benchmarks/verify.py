@@ -1,6 +1,5 @@
 """Each published value: reproduced, above, below, or not comparable and why. Never a guess."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -51,10 +50,9 @@ def verify(summary: Summary) -> Iterator[Verdict]:
         if block.selection == "last" and (reason := earlier(summary, row)):
             yield Verdict(row, metric, published, block.source, "not comparable", reason)
             continue
-        share = (ours.mean - published) / published if published else math.copysign(math.inf, ours.mean)
-        share = 0.0 if ours.mean == published else share
-        done, wanted = len(ours.seeds), summary.wanted(row)
-        reason = f"{share:+.1%}, {in_words(done, wanted)}"
+        share = (ours.mean - published) / published
+        seeds = in_words(summary.done(row), summary.wanted(row), summary.others(row))
+        reason = f"{share:+.1%}, {seeds}"
         status = judge(table.tolerance, share)
         yield Verdict(row, metric, published, block.source, status, reason, ours, remarks=remarks_on(summary, row))
 
@@ -70,9 +68,11 @@ def remarks_on(summary: Summary, row: str) -> tuple[str, ...]:
     return tuple(remark for remark, holds in true.items() if holds)
 
 
-def in_words(done: int, wanted: int) -> str:
-    """How many seeds a mean is of, and of how many."""
-    return f"{done} of {wanted} seeds" if done < wanted else f"{done} seed{'s' if done > 1 else ''}"
+def in_words(done: int, wanted: int, others: int = 0) -> str:
+    """How many seeds a mean is of, and of how many; those of no number that the table names apart, while some lack."""
+    if done == wanted:
+        return f"{done + others} seed{'s' if done + others > 1 else ''}"
+    return f"{done} of {wanted} seeds" + (f" and {others} not of these" if others else "")
 
 
 def judge(tolerance: float, share: float) -> Status:

@@ -55,6 +55,8 @@ Seed = Annotated[int, Range(0, 2**63 - 1)]
 """What a generator can start from."""
 Rate = Annotated[float, Range(0, 1)]
 """A share, both ends included."""
+Share = Annotated[float, Range(0, 1, open_low=True, open_high=True)]
+"""A share that is neither nothing nor all."""
 Dropout = Annotated[float, Range(0, 1, open_high=True)]
 """The share of entries that are dropped; 1 would leave nothing."""
 Weight = Annotated[float, Range(0)]

@@ -36,8 +36,6 @@ def tune(
     """
     if kind_of_model(config, overrides or ()) in EMBEDDERS:
         raise InputError(f"{config}: 'recsys tune' searches for recommenders; this configures an embedder of nodes")
-    if not budget > 0:
-        raise InputError(f"--budget: {budget:g} seconds leave no time for a trial; give more than 0")
     experiment = Experiment.load(config, overrides or ())
     chosen = usual(experiment) if space is None else space_of(read(space))
     if space is not None:

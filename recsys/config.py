@@ -6,12 +6,16 @@ import re
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from graphcl.errors import InputError, suggest
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -180,10 +184,10 @@ def choose(table: Mapping[str, Any], tree: Any, where: str, problems: list[str])
 
 def plain(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
     """A number, string, list or mapping, checked by pydantic."""
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+        return adapter(hint).validate_python(value)
     except ValidationError as error:
         for problem in error.errors():
             place = ".".join([where, *(str(part) for part in problem["loc"] if isinstance(part, int))])
@@ -195,6 +199,14 @@ def plain(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
                 near = suggest(value, [str(choice) for choice in literals(hint)], quiet=True)
             problems.append(f"{place}: {message[0].lower()}{message[1:]} (got {problem['input']!r}){near}")
         return None
+
+
+@cache
+def adapter(hint: Any) -> "TypeAdapter[Any]":
+    """What checks values of a type; making one takes far longer than using it."""
+    from pydantic import ConfigDict, TypeAdapter
+
+    return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
 
 
 def kind_of(schema: type) -> str:

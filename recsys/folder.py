@@ -141,9 +141,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes()) if path.exists() else {}
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is damaged ({error}); delete it and train on with --resume") from error
+        raise InputError(f"{path}: is damaged ({error}); restore it, or delete it and resume the training") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: is damaged (no keys and values); delete it and train on with --resume")
+        raise InputError(f"{path}: is damaged (no keys and values); restore it, or delete it and resume the training")
     return content
 
 
@@ -221,7 +221,7 @@ class MetricsFile:
             with self.path.open("a") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror}); go on with --resume") from error
+            raise InputError(f"{self.path}: cannot be written ({error.strerror}); make room and resume") from error
 
     def read(self) -> list[dict[str, Any]]:
         """The records so far; a last line cut short by a kill is left out."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from graphcl.errors import InputError, suggest
@@ -24,8 +25,10 @@ class Between:
     """Whether equal ratios are equally likely."""
 
     def __post_init__(self) -> None:
-        if not self.low < self.high or (self.log and self.low <= 0):
-            raise InputError(f"low {self.low}, high {self.high}: must rise, and start above 0 where log is true")
+        if not -inf < self.low < self.high < inf or (self.log and self.low <= 0):
+            raise InputError(
+                f"low {self.low}, high {self.high}: must rise, be finite, and be above 0 where log is true"
+            )
 
 
 Space = dict[str, Between | tuple[Any, ...]]
@@ -149,6 +152,13 @@ def refuse_misfits(space: Space, experiment: Experiment) -> None:
 def plain(space: Space) -> dict[str, Any]:
     """The space as JSON."""
     return {key: vars(choice) if isinstance(choice, Between) else list(choice) for key, choice in space.items()}
+
+
+def admits(choice: Any, value: Any) -> bool:
+    """Whether a value is in a range, or among the values of a choice."""
+    if not isinstance(choice, Between):
+        return value in choice
+    return isinstance(value, int | float) and choice.low <= value <= choice.high
 
 
 def distribution(choice: Any) -> "BaseDistribution":

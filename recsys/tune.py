@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from graphcl.errors import InputError, NotFiniteError
+from graphcl.ranges import Count, Weight, Whole
 from graphcl.training.checkpoint import write_atomically
 from graphcl.training.lock import locked
 from graphcl.training.loop import Progress
@@ -24,12 +25,13 @@ from recsys import folder as files
 from recsys.config import ConfigError
 from recsys.data.interactions import Split
 from recsys.experiment import Experiment
-from recsys.search_space import Space, applicable, distribution, plain
+from recsys.search_space import Space, admits, applicable, distribution, plain
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
 
+RESTORE = "restore it or begin in another folder"
 TRIALS, BEST, PURPOSE = "trials.jsonl", "best.yaml", "search.json"
 
 
@@ -37,17 +39,17 @@ TRIALS, BEST, PURPOSE = "trials.jsonl", "best.yaml", "search.json"
 class Found:
     """What a search has found, as it lies beside the tables of the benchmarks."""
 
-    trials: int
+    trials: Count
     """How many were made."""
-    best: int
+    best: Whole
     """Number of the best, from 0; 0 is the configuration as it was given."""
     value: float
     """What it reached on validation."""
-    seconds: float
+    seconds: Weight
     """Wall seconds of all trials."""
-    epochs: int
+    epochs: Count
     """Passes per trial, at most."""
-    failed: int = 0
+    failed: Whole = 0
     """How many trials ended without a value."""
     model: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
@@ -71,9 +73,11 @@ def search(
     progress: wraps the batches of each epoch.
 
     Raises:
-        InputError: the space or the data does not fit the model, nothing is measured on validation, or `folder` holds
-            another search, or another process is at it.
+        InputError: the budget is none, the space or the data does not fit the model, nothing is measured on validation,
+            or `folder` holds another search, or another process is at it.
     """
+    if not budget > 0:
+        raise InputError(f"budget: must be more than 0 seconds, got {budget}")
     if experiment.evaluation.monitor == "loss":
         raise InputError("evaluation.monitor: a search chooses on validation, loss is of training; name a metric")
     space = applicable(space, experiment)
@@ -102,7 +106,7 @@ def is_another(folder: Path, experiment: Experiment, space: Space) -> bool:
     try:
         return path.exists() and json.loads(path.read_text())["search"] != purpose_of(experiment, space)
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is damaged ({error}); restore it or begin in another folder") from error
+        raise InputError(f"{path}: is damaged ({error}); {RESTORE}") from error
 
 
 def purpose_of(experiment: Experiment, space: Space) -> str:
@@ -120,14 +124,40 @@ def claim(folder: Path, experiment: Experiment, space: Space, data: str) -> list
     if not (folder / PURPOSE).exists():
         mark = {"search": purpose_of(experiment, space), "data": data, "space": plain(space)}
         write_atomically(folder / PURPOSE, json.dumps(mark, indent=1).encode())
-    path = folder / TRIALS
+    return read_trials(folder / TRIALS, space)
+
+
+def read_trials(path: Path, space: Space) -> list[dict[str, Any]]:
+    """The trials in a file, none where it is not there.
+
+    Raises:
+        InputError: it is damaged, or not what a search over this space writes.
+    """
+    if not path.exists():
+        return []
     try:
-        trials = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        for trial in trials:
-            _ = trial["number"], trial["keys"], trial["value"], trial["seconds"]
-        return trials
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is damaged ({error}); restore it or begin in another folder") from error
+        trials = [json.loads(line) for line in path.read_text().splitlines()]
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is damaged ({error}); {RESTORE}") from error
+    if not trials:
+        raise InputError(f"{path}: is empty, a search has at least one trial; {RESTORE}")
+    for number, trial in enumerate(trials):
+        if not is_trial(trial, number, space):
+            raise InputError(f"{path}, line {number + 1}: is not trial {number} of this search; {RESTORE}")
+    return trials
+
+
+def is_trial(trial: Any, number: int, space: Space) -> bool:
+    """Whether a line is what a search over this space writes of its trial of that number."""
+    if not isinstance(trial, dict) or trial.get("number") != number or not isinstance(trial.get("keys"), dict):
+        return False
+    value, seconds = trial.get("value"), trial.get("seconds")
+    told = value is None and isinstance(trial.get("failure"), str)
+    measured = isinstance(value, float) and math.isfinite(value)
+    timed = isinstance(seconds, float) and math.isfinite(seconds) and seconds >= 0
+    drawn = trial["keys"] == {} if number == 0 else trial["keys"].keys() == space.keys()
+    admitted = all(admits(space[key], value) for key, value in trial["keys"].items()) if drawn else False
+    return timed and (told or measured) and admitted
 
 
 def propose(done: list[dict[str, Any]], space: Space, seed: int) -> dict[str, Any]:
@@ -158,7 +188,7 @@ def remember(study: "Study", done: Iterable[Mapping[str, Any]], spread: Mapping[
 def attempt(
     experiment: Experiment, keys: Mapping[str, Any], data: Split, folder: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Train with `keys`; what validation says: None where they are refused, a loss is not finite or a GPU is full."""
+    """Train with `keys`; what validation says: None where they are refused, a loss is not finite or memory is full."""
     folder.mkdir(exist_ok=True)
     started = time.perf_counter()
     try:
@@ -174,10 +204,18 @@ def attempt(
             "best_epoch": outcome.best_epoch,
             "epochs": outcome.last_epoch + 1,
         }
-    except (ConfigError, NotFiniteError, torch.OutOfMemoryError) as error:
-        result = {"value": None, "failure": str(error)}
+    except (ConfigError, NotFiniteError, MemoryError, RuntimeError, TypeError) as error:
+        if not (isinstance(error, ConfigError | NotFiniteError) or is_too_large(error)):
+            raise
+        result = {"value": None, "failure": str(error).partition("\nException raised from")[0]}
     rmtree(folder)
     return {**result, "seconds": time.perf_counter() - started}
+
+
+def is_too_large(error: Exception) -> bool:
+    """Whether memory ran out, or a size is beyond what torch can count: it has no exception of its own for the CPU."""
+    told = ("allocate memory", "size calculation overflowed", "failed to unpack the object")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in told)
 
 
 def with_keys(experiment: Experiment, keys: Mapping[str, Any]) -> Experiment:

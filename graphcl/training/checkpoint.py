@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,19 @@ def write_atomically(path: Path, blob: bytes) -> None:
         scratch.write_bytes(blob)
 
 
+def make_folder(path: Path) -> Path:
+    """Make a folder, and those above it, where it is not there; returns it.
+
+    Raises:
+        InputError: it cannot be made (no permission, a file is in the way).
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be made ({error.strerror}); choose a writable folder") from error
+    return path
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A file beside `path` to write to; it takes the place of `path` once it is whole and on the disk.
@@ -62,12 +75,15 @@ def replacing(path: Path) -> Iterator[Path]:
         with scratch.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(scratch, path)
-    except (OSError, SafetensorError) as error:
-        scratch.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
+        if not isinstance(error, OSError | SafetensorError):
+            raise
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
             f"{path}: cannot be written ({reason}); what was saved before is intact; make room or choose "
-            f"another folder (an interrupted training goes on with --resume)"
+            f"another folder (an interrupted training can be resumed)"
         ) from error
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from graphcl.errors import InputError
-from graphcl.training.checkpoint import sweep
+from graphcl.training.checkpoint import make_folder, sweep
 
 try:
     import fcntl
@@ -21,8 +21,8 @@ def locked(path: Path, what: str) -> Iterator[int]:
     Raises:
         InputError: another process holds it, or the file cannot be made.
     """
+    make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise InputError(f"{path}: cannot be made ({error.strerror}); choose a writable folder") from error

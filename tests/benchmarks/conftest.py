@@ -7,9 +7,9 @@ import yaml
 from worlds import checkerboard
 
 from benchmarks import __main__ as benchmarks
+from benchmarks.board import Board
 from benchmarks.home import Home
 from benchmarks.record import Record, Spent, write
-from benchmarks.table import Board
 
 METRICS = ["recall@5", "ndcg@5"]
 
@@ -93,13 +93,13 @@ def command(monkeypatch, capsys, home):
 
 @pytest.fixture
 def put(board):
-    """Write a record whose users have given values of ndcg@5, without any training."""
+    """Write a record whose users have given values by all masking rules, or by each, without any training."""
 
     def make(row, seed, values, *, board=board, **changes):
         import pandas as pd
 
-        frame = pd.DataFrame({"recall@5": values, "ndcg@5": values}, index=range(len(values)))
-        means = {name: float(frame[name].mean()) for name in METRICS}
+        by_rule = values if isinstance(values, dict) else dict.fromkeys(board.table.masking, values)
+        frames = {rule: pd.DataFrame(dict.fromkeys(METRICS, column)) for rule, column in by_rule.items()}
         tree = {key: value for key, value in board.experiment(row, seed).tree().items() if key != "output"}
         record = {
             "table": board.name,
@@ -107,9 +107,9 @@ def put(board):
             "seed": seed,
             "split": "aaaa",
             "protocol": {"dataset": "tiny"},
-            "users": len(values),
+            "users": len(next(iter(frames.values()))),
             "config": tree,
-            "test": dict.fromkeys(board.table.masking, means),
+            "test": {rule: frame.mean().to_dict() for rule, frame in frames.items()},
             "slices": {},
             "outcome": {"best_epoch": 1, "best_value": 0.5, "last_epoch": 2, "cause": "epochs"},
             "curve": [{"epoch": epoch, "metrics": {"ndcg@5": 0.1 * epoch}} for epoch in range(3)],
@@ -122,6 +122,6 @@ def put(board):
             },
             "spent": Spent(wall_seconds=2, cpu_seconds=1, peak_memory_mib=100),
         }
-        return write(board, Record(**{**record, **changes}), dict.fromkeys(board.table.masking, frame))
+        return write(board, Record(**{**record, **changes}), frames)
 
     return make

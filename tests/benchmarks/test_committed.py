@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks.board import Board
 from benchmarks.home import Home
 from benchmarks.metapath_report import load as load_metapath
 from benchmarks.metapath_report import overview
@@ -9,7 +10,6 @@ from benchmarks.report_document import Grid, markdown_grid
 from benchmarks.report_protocol import protocol
 from benchmarks.report_sections import Sections
 from benchmarks.summary import Summary
-from benchmarks.table import Board
 
 HOME = Home()
 

@@ -18,8 +18,12 @@ import yaml
 from benchmarks import record as records
 from benchmarks.__main__ import main
 from benchmarks.aside import set_aside
+from benchmarks.board import Board
 from benchmarks.cell import Meter, run_cell
+from benchmarks.home import Home
 from benchmarks.process import Processes, in_parallel
+from benchmarks.record_checks import check, load
+from benchmarks.run import BoardRunner
 from graphcl.errors import InputError
 from graphcl.training.lock import locked
 from graphcl.training.state import LAST
@@ -51,8 +55,8 @@ def test_a_cell_leaves_a_whole_record(board):
     assert record.test["train"]["recall@5"] <= record.test["history"]["recall@5"]
     assert [epoch["epoch"] for epoch in record.curve] == [0, 1, 2]
     assert record.spent.wall_seconds > 0
-    assert list(records.check(board, record, path)) == []
-    assert records.load(board) == {("mf", 1): record}
+    assert list(check(board, record, path)) == []
+    assert load(board) == {("mf", 1): record}
 
 
 def test_a_record_of_before_slices_still_loads(board, put):
@@ -95,10 +99,9 @@ def test_values_of_other_users_are_not_taken_for_a_records_own(put, command, hom
     for name in ("report", "verify"):
         status, _, errors = command(name, "tiny")
         assert (status, "mf-0.json: says" in errors) == (1, True)
+    (folder / "popularity-0.json").unlink()  # it is of another split than the record that is made now
     status, output, _ = command("run", "tiny", "--rows", "mf", "--seeds", "1")
     assert (status, "it is made again" in output) == (0, True)
-    assert command("verify", "tiny")[0] == 1  # popularity and the new record are of two splits
-    (folder / "popularity-0.json").unlink()
     assert command("verify", "tiny")[0] == 0
 
 
@@ -302,8 +305,128 @@ def test_records_of_another_split_are_refused_where_they_lie(define, put, comman
 def test_a_cell_without_its_users_is_run_again(put, command, home):
     put("popularity", 0, np.linspace(0, 1, 5)).with_suffix(".npz").unlink()
     status, output, _ = command("run", "tiny", "--rows", "popularity", "--seeds", "1", "--device", "cpu")
-    assert status == 0 and "the values of its users, popularity-0.npz, are not here" in output
+    assert status == 0 and "popularity-0.npz: is not here, so that nothing confirms" in output
     assert (home / "results" / "tiny" / "popularity-0.npz").exists()
+
+
+def test_a_record_without_its_users_is_believed_by_nobody(put, command):
+    put("popularity", 0, np.linspace(0, 1, 5)).with_suffix(".npz").unlink()
+    for name in ("report", "verify"):
+        status, _, errors = command(name, "tiny")
+        assert (status, "popularity-0.npz: is not here, so that nothing confirms" in errors) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda path: np.save(path.open("wb"), np.zeros(3)), "is damaged"),
+        (lambda path: path.write_bytes(b""), "is damaged"),
+        (lambda path: respell(path, user=np.zeros(5, np.int32)), "names users twice"),
+        (lambda path: respell(path, **{"history/ndcg@5": np.full(5, 2.0)}), "ndcg@5 .history. below 0 or above 1"),
+    ],
+)
+def test_values_of_users_that_are_damaged_are_named(put, command, damage, sentence):
+    damage(put("popularity", 0, np.linspace(0, 1, 5)).with_suffix(".npz"))
+    for name in ("report", "verify"):
+        status, _, errors = command(name, "tiny")
+        assert status == 1 and re.search(f"popularity-0.npz.*{sentence}", errors), errors
+
+
+def respell(path, **arrays):
+    """Replace some arrays of an npz."""
+    with np.load(path) as old:
+        arrays = {**old, **arrays}
+    np.savez(path, **arrays)
+
+
+def test_a_record_of_bottomless_json_is_damaged(put, command):
+    put("popularity", 0, np.linspace(0, 1, 5)).write_text("[" * 100_000)
+    status, _, errors = command("verify", "tiny")
+    assert (status, "is no readable record" in errors) == (1, True)
+
+
+def test_a_curve_that_was_lost_makes_no_record(board, home):
+    run_cell(board, "mf", 0).unlink()
+    (metrics,) = (home / "runs" / "tiny" / "mf-0").glob("*/metrics.jsonl")
+    metrics.write_text("{")
+    with pytest.raises(InputError, match=r"each epoch from 0 to 2 once .curve.; delete the folder"):
+        run_cell(board, "mf", 0)
+    assert not records.path_of(board, "mf", 0).exists()
+
+
+@pytest.mark.parametrize("name", ["environment.json", "spent-*.json"])
+def test_a_damaged_file_of_a_run_is_named(board, home, name):
+    run_cell(board, "mf", 0).unlink()
+    (damaged,) = (home / "runs" / "tiny" / "mf-0").rglob(name)
+    damaged.write_text('{"a')
+    with pytest.raises(InputError, match=f"{damaged.name}: is damaged"):
+        run_cell(board, "mf", 0)
+
+
+def test_a_runner_that_is_ended_does_not_call_its_cells_failed(board, home):
+    said = []
+    runner = BoardRunner(board, say=said.append)
+    processes = Processes()
+    processes.end()
+    with locked(home / "lock", "this") as lock:
+        assert runner.start("popularity", 0, lock, processes)
+    assert said[-1] == "popularity, seed 0: interrupted; the same command goes on"
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(board, command, home):
+    (home / "runs").write_text("a file")
+    for name in ("run", "tune"):
+        status, _, errors = command(name, "tiny")
+        assert status == 1 and "Traceback" not in errors
+    (home / "results").write_text("a file")
+    status, _, errors = command("report", "tiny")
+    assert (status, "results: cannot be made" in errors) == (1, True)
+
+
+@pytest.mark.parametrize("name", ["a/b", "../x", "", " a ", "a,b", "--device", "_a", 1, None, True])
+def test_rows_are_called_what_files_can_be_called(define, name):
+    with pytest.raises(InputError, match=f"rows: {re.escape(repr(name))} cannot name files"):
+        define(rows={name: {"model": "popularity"}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"metrics": []}, "metrics: name at least one"),
+        ({"metrics": ["ndcg@5", "recall@5", "ndcg@5"]}, "ndcg@5 is named twice"),
+        ({"confidence": 1.0}, r"confidence: must be in \(0, 1\)"),
+        ({"dataset": "ml-100"}, "dataset: 'ml-100' is not in datasets.yaml; did you mean 'ml-100k'"),
+        ({"dataset": "ml-100k", "split": "leave_on_out"}, "has no split 'leave_on_out'; did you mean 'leave_one_out'"),
+        ({"search": {"space": {"learning_rat": [0.1]}}}, "space.learning_rat: no row has this key; did you mean 'lear"),
+        ({"search": {"space": {"learning_rate": [-1.0]}}}, "rows.mf: search.*learning_rate"),
+        ({"search": {"space": {"temperature": {"low": 0.0, "high": 1.0}}}}, "rows.simgcl: search.*temperature"),
+        ({"search": {"space": {"temperature": {"low": 0.1, "high": float("inf")}}}}, "must rise, be finite"),
+        (
+            {"rows": {"mf": {"model": "mf", "search": {"temperature": [0.1]}}}},
+            "rows.mf: search.temperature: unknown key",
+        ),
+    ],
+)
+def test_mistakes_in_a_table_are_named_before_anything_runs(define, changes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        define(**changes)
+
+
+def test_what_was_found_for_no_row_is_named(board, home):
+    (home / "configs" / "tiny").mkdir(parents=True)
+    (home / "configs" / "tiny" / "simgl.yaml").write_text("trials: 1")
+    with pytest.raises(InputError, match=r"simgl.yaml: the table trains no row of this name; did you mean 'simgcl'"):
+        Board.load("tiny", Home(home))
+
+
+def test_data_of_a_second_split_adds_no_record(put, command, home):
+    put("popularity", 0, np.linspace(0, 1, 5))
+    status, output, _ = command("run", "tiny", "--rows", "mf", "--seeds", "1", "--device", "cpu")
+    assert (status, "its records are of the split aaaa, the data here is" in output) == (1, True)
+    assert not (home / "results" / "tiny" / "mf-0.json").exists()
+    put("mf", 0, np.linspace(0, 1, 5), split="bbbb")
+    status, _, errors = command("run", "tiny")
+    assert (status, "its records are of 2 splits" in errors) == (1, True)
 
 
 def test_nothing_set_aside_is_overwritten(tmp_path):

@@ -255,7 +255,7 @@ def test_a_damaged_result_is_named_and_a_damaged_neighbour_passed_over(tmp_path,
     assert recsys.train(config, split=checkerboard(), resume=True).folder == run.folder
     assert "neighbour/config.yaml: cannot be read" in caplog.text
     (run.folder / files.RESULT).write_text("{")
-    with pytest.raises(InputError, match=r"result.json: is damaged .* train on with --resume"):
+    with pytest.raises(InputError, match=r"result.json: is damaged .* resume the training"):
         recsys.train(config, split=checkerboard(), resume=True)
     (run.folder / files.RESULT).unlink()
     again = recsys.train(config, split=checkerboard(), resume=True)

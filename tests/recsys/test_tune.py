@@ -1,6 +1,7 @@
 """The search: what it sees, what it keeps, and that an interruption changes nothing."""
 
 import json
+import re
 from dataclasses import fields, replace
 
 import pytest
@@ -198,7 +199,7 @@ def test_the_command(tmp_path, command, config):
     status, _, err = command(*arguments)
     assert status == 1 and "did you mean 'learning_rate'?" in err and "Traceback" not in err
     status, _, err = command("tune", config, "--budget", 0)
-    assert status == 1 and "--budget: 0 seconds leave no time for a trial" in err
+    assert status == 1 and "budget: must be more than 0 seconds" in err
 
 
 def test_keys_that_a_model_refuses_together_are_a_failed_trial(tmp_path, world):
@@ -252,3 +253,39 @@ def test_one_search_at_a_time(tmp_path, experiment, world):
 def test_a_key_that_a_space_names_twice_is_refused(tmp_path, experiment, world):
     with pytest.raises(InputError, match=r"model\.n_layers is named twice"):
         search(experiment, {"model.n_layers": (1,), "n_layers": (2,)}, tmp_path, trials=1, split=world)
+
+
+@pytest.mark.parametrize("budget", [0, -1, float("nan")])
+def test_no_time_at_all_is_refused(tmp_path, experiment, world, budget):
+    with pytest.raises(InputError, match="budget: must be more than 0 seconds"):
+        search(experiment, SPACE, tmp_path, trials=1, budget=budget, split=world)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda line: "", "is empty, a search has at least one trial"),
+        (lambda line: line.replace('"number": 0', '"number": 1'), "line 1: is not trial 0 of this search"),
+        (lambda line: line.replace('"keys": {}', '"keys": {"no.key": 1}'), "line 1: is not trial 0"),
+        (lambda line: re.sub('"value": [^,]*', '"value": "high"', line), "line 1: is not trial 0"),
+        (lambda line: re.sub('"value": [^,]*', '"value": NaN', line), "line 1: is not trial 0"),
+        (lambda line: re.sub('"seconds": [^}]*', '"seconds": -1.0', line), "line 1: is not trial 0"),
+        (lambda line: "[" * 100_000, "is damaged"),
+        (lambda line: "[]", "line 1: is not trial 0"),
+    ],
+)
+def test_trials_that_somebody_edited_are_named_and_kept(tmp_path, experiment, world, spoil, sentence):
+    search(experiment, SPACE, tmp_path, trials=1, split=world)
+    path = tmp_path / "trials.jsonl"
+    path.write_text(spoil(path.read_text()))
+    edited = path.read_text()
+    with pytest.raises(InputError, match=f"trials.jsonl.*{sentence}"):
+        search(experiment, SPACE, tmp_path, trials=2, split=world)
+    assert path.read_text() == edited
+
+
+@pytest.mark.parametrize("size", [10**12, 10**18, 10**25])
+def test_a_size_beyond_memory_is_a_failed_trial(tmp_path, experiment, world, size):
+    done = search(experiment, {"embedding_size": (size,)}, tmp_path, trials=2, split=world)
+    assert done[0]["value"] is not None
+    assert done[1]["value"] is None and done[1]["failure"]
