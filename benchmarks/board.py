@@ -9,11 +9,10 @@ from benchmarks.home import Home
 from benchmarks.table import Table
 from graphcl.errors import InputError, suggest
 from recsys.config import ConfigError, build, read
-from recsys.data.catalog import choose_split
-from recsys.data.entries import find_entry
+from recsys.data.catalog import choose_split, find_interactions
 from recsys.experiment import Experiment
 from recsys.models import MODELS
-from recsys.search_space import full_names, refuse_misfits, space_of
+from recsys.search_space import Space, full_names, refuse_misfits, space_of
 from recsys.tune import Found
 
 
@@ -43,7 +42,7 @@ class Board:
     def problems(self) -> Iterator[str]:
         """What is wrong with the data, the rows and the search, taken together."""
         yield from lines(self.name, self.refuse_unknown_data)
-        experiments = {}
+        experiments: dict[str, Experiment] = {}
         for row in self.table.trained:
             try:
                 experiments[row] = self.experiment(row, 0)
@@ -51,29 +50,35 @@ class Board:
                 yield from (f"{self.name}.rows.{row}: {line}" for line in str(error).splitlines())
         yield from self.misfits(experiments)
         for path in sorted(self.home.found(self.name, "x").parent.glob("*.yaml")):
-            if path.stem not in self.table.trained:
-                yield f"{path}: the table trains no row of this name{suggest(path.stem, self.table.trained)}"
+            if path.stem not in self.table.trained or self.table.rows[path.stem].variant_of:
+                near = suggest(path.stem, self.table.trained)
+                yield f"{path}: the table has no row of this name that could be searched{near}"
 
     def refuse_unknown_data(self) -> None:
-        """Raise `InputError` where datasets.yaml has no such data set, or no such split of it."""
+        """Raise `InputError` where datasets.yaml has no such interactions, or no such split of them."""
         if isinstance(self.table.dataset, str):
-            choose_split(self.table.dataset, find_entry(self.table.dataset), self.table.split)
+            choose_split(self.table.dataset, find_interactions(self.table.dataset), self.table.split)
 
     def misfits(self, experiments: Mapping[str, Experiment]) -> Iterator[str]:
-        """Keys of the search that no row has, and values that a row which is searched does not admit."""
-        shared = space_of(self.table.search.space)
-        known: dict[str, set[str]] = {}
+        """Keys of the search that no row has, values that a row does not admit, and rankings that it cannot make."""
+        known = {key for experiment in experiments.values() for key in keys_of(experiment)}
+        for key in self.table.search.space if experiments else ():
+            if key not in known:
+                yield f"{self.name}.search.space.{key}: no row has this key{suggest(key, known)}"
         for row, experiment in experiments.items():
-            full = full_names(experiment)
-            known[row] = {*full, *(name.partition(".")[2] for name in full)}
-        for key in shared:
-            if known and not any(key in keys for keys in known.values()):
-                yield f"{self.name}.search.space.{key}: no row has this key{suggest(key, set().union(*known.values()))}"
-        for row, experiment in experiments.items():
-            line = self.table.rows[row]
-            space = space_of(line.search) or {key: choice for key, choice in shared.items() if key in known[row]}
-            if not line.variant_of:
-                yield from lines(f"{self.name}.rows.{row}", partial(refuse_misfits, space, experiment))
+            place = f"{self.name}.rows.{row}"
+            yield from lines(place, partial(refuse_misfits, self.space(row, experiment), experiment))
+            if "train" in self.table.masking and experiment.model.task == "sequential":
+                yield f"{place}: the masking rule 'train' is for general models; a sequential query reads valid, too"
+
+    def space(self, row: str, experiment: Experiment) -> Space:
+        """What is searched for a row: its own space, or those keys of the table's that it has; {} of a variant."""
+        line = self.table.rows[row]
+        if line.variant_of:
+            return {}
+        known = keys_of(experiment)
+        shared = {key: choice for key, choice in self.table.search.space.items() if key in known}
+        return space_of(line.search or shared)
 
     def refuse_other_split(self, digest: str) -> None:
         """Raise `InputError` where the data at hand is another split than the table's."""
@@ -121,7 +126,7 @@ class Board:
         line = self.table.rows[row]
         block = self.table.rows[line.variant_of or row].model
         kind = block if isinstance(block, str) else (block or {}).get("kind")
-        return kind not in MODELS or bool(MODELS[kind].phases)
+        return not isinstance(kind, str) or kind not in MODELS or bool(MODELS[kind].phases)
 
     def seeds(self, row: str, count: int) -> range:
         """The seeds of a row: one where the model draws nothing."""
@@ -140,6 +145,12 @@ class Board:
             if row not in self.table.trained:
                 raise InputError(f"row {row!r} of table {self.name} is only known from publications; it cannot be run")
         return chosen
+
+
+def keys_of(experiment: Experiment) -> set[str]:
+    """What a search may call the keys of a row, with and without their block."""
+    full = full_names(experiment)
+    return {*full, *(name.partition(".")[2] for name in full)}
 
 
 def lines(where: str, refuse: Callable[[], None]) -> Iterator[str]:

@@ -46,8 +46,13 @@ def run_cell(board: Board, row: str, seed: int, *, device: str = "auto") -> Path
         split = experiment.split()
         board.refuse_other_split(split.digest)
         refuse_second_split(board, (row, seed), split.digest)
+
+        def begin(folder: Path) -> None:
+            refuse_gaps(folder)
+            meter.begin(folder)
+
         begun = any(output.glob(f"*/{files.CONFIG}"))
-        run = train(experiment, resume=begun, split=split, log=meter.tick, started=meter.begin)
+        run = train(experiment, resume=begun, split=split, log=meter.tick, started=begin)
         rankings = {rule: ranking(run, rule, board.table.metrics) for rule in board.table.masking}
         counts = split.train.item_counts
         environment = files.read_json(run.folder / files.ENVIRONMENT)
@@ -74,12 +79,17 @@ def run_cell(board: Board, row: str, seed: int, *, device: str = "auto") -> Path
         return records.write(board, record, values)
 
 
+def refuse_gaps(folder: Path) -> None:
+    """Raise `InputError` where epochs of a training that goes on have no line any more: its record would lack them."""
+    epochs = [line["epoch"] for line in files.MetricsFile(folder).read()]
+    if epochs != list(range(len(epochs))) or (not epochs and (folder / LAST).exists()):
+        raise InputError(f"{folder / files.METRICS}: has lost epochs; delete the folder and run the cell again")
+
+
 def ranking(run: Run, rule: Masking, metrics: tuple[str, ...]) -> Ranking:
     """The test part ranked by a masking rule."""
     if rule != "train":
         return run.experiment.rank(run.model, run.split, "test", metrics, mask_history=rule == "history")
-    if run.model.task == "sequential":
-        raise InputError("masking: the rule 'train' is for general models; a sequential query reads valid, too")
     k = max(parse(name)[1] for name in metrics)
     candidates = run.experiment.candidates(run.split)
     return rank(run.model.index(), run.split.train, run.split.test, k, mask_history=True, candidates=candidates)

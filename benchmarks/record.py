@@ -141,7 +141,17 @@ def per_user(board: Board, row: str, seed: int, rule: str, metric: str) -> "pd.S
     try:
         with np.load(path, allow_pickle=False) as arrays:
             values = pd.Series(arrays[f"{rule}/{metric}"].astype(np.float64), index=arrays["user"], name=metric)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        RuntimeError,
+        BadZipFile,
+        zlib.error,
+    ) as error:
         raise DamagedError(f"{path}: is damaged ({error}); delete its record, too, and run the cell again") from error
     if not values.index.is_unique:
         raise DamagedError(f"{path}: names users twice; delete its record, too, and run the cell again")

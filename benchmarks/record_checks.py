@@ -86,16 +86,15 @@ def contradiction(record: Record, rule: str, metric: str, values: "pd.Series[flo
 def damages(board: Board, record: Record) -> Iterator[str]:
     """Nested parts of a record that are not what reports read."""
     machine = record.environment.get("machine")
-    packages = record.environment.get("packages")
-    told = has(packages) and "python" in record.environment
-    if not told or not has(machine, "system", "cores", "threads", "gpu"):
+    told = has(record.environment.get("packages")) and "python" in record.environment
+    whole = isinstance(machine, Mapping) and {"system", "cores", "threads", "gpu"} <= machine.keys()
+    if not told or not isinstance(machine, Mapping) or not whole or not isinstance(machine["gpu"], str | None):
         yield "does not say where it was made (environment)"
-    if not all(isinstance(record.outcome.get(name), int) for name in ("best_epoch", "last_epoch")):
+    best, last = (record.outcome.get(name) for name in ("best_epoch", "last_epoch"))
+    if not (isinstance(best, int) and isinstance(last, int) and 0 <= best <= last):
         yield "does not say which epoch was best, and which last (outcome)"
-    elif board.draws(record.row):
-        epochs = [epoch.get("epoch") for epoch in record.curve]
-        if epochs != list(range(record.outcome["last_epoch"] + 1)):
-            yield f"does not have each epoch from 0 to {record.outcome['last_epoch']} once (curve)"
+    elif board.draws(record.row) and [epoch.get("epoch") for epoch in record.curve] != list(range(last + 1)):
+        yield f"does not have each epoch from 0 to {last} once (curve)"
     if not all(numeric(epoch.get("metrics", {})) for epoch in record.curve):
         yield "has epochs whose metrics are no numbers (curve)"
     monitor = board.table.monitor

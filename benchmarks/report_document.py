@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from graphcl.errors import InputError
 from graphcl.training.checkpoint import make_folder, replacing
 from recsys.report import STYLE, whole_page
 
@@ -70,8 +71,8 @@ class Document:
 
 
 def plain(text: str) -> str:
-    """Text as Markdown that shows it as it is, on one line: names in backticks stay code, nothing becomes a tag."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split("\n")))
+    """Text as Markdown, on one line, where nothing becomes a tag; names in backticks stay code."""
+    return re.sub(r"(`[^`]*`)|<(?=[A-Za-z/!?])", lambda found: found[1] or "&lt;", " ".join(text.split("\n")))
 
 
 def in_grid(text: str) -> str:
@@ -212,9 +213,15 @@ def tex(text: str) -> str:
 
 
 def write(place: Path, **texts: str) -> list[Path]:
-    """Write `md="..."` as `place.md`, and so on, all of them or none; returns the files."""
+    """Write `md="..."` as `place.md`, and so on, the first when all are on the disk; returns the files.
+
+    Raises:
+        InputError: one of them cannot be written; then all are as they were.
+    """
     make_folder(place.parent)
     paths = {place.with_name(f"{place.name}.{form}"): text for form, text in texts.items()}
+    if folder := next((path for path in paths if path.is_dir()), None):
+        raise InputError(f"{folder}: is a folder, where a file of the report belongs; move it away")
     with ExitStack() as stack:
         for path, text in paths.items():
             stack.enter_context(replacing(path)).write_bytes(text.encode())

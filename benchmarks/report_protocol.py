@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from benchmarks.report_document import Grid, Section
-from benchmarks.summary import Summary
+from benchmarks.summary import Summary, percent
 
 
 def protocol(summary: Summary) -> Section:
@@ -36,7 +36,7 @@ def protocol(summary: Summary) -> Section:
     own = [f"{summary.title(row)}: {inline(summary.rows[row].search)}" for row in searched if summary.rows[row].search]
     if own:
         facts["search of single rows"] = "; ".join(own)
-    facts["tolerance"] = f"{table.tolerance:.0%} of a published value"
+    facts["tolerance"] = f"{percent(table.tolerance)} of a published value"
     facts["cost of the table"] = table.cost or "not estimated"
     commits = dict.fromkeys(name for r in summary.records.values() for name in r.commit.split(", "))
     facts["commits"] = ", ".join(commits) or "none"

@@ -8,7 +8,7 @@ from itertools import groupby
 from benchmarks.report_document import ABSENT, Document, Figure, Grid, Part, Section
 from benchmarks.report_plots import Plots
 from benchmarks.report_protocol import inline, protocol
-from benchmarks.summary import NO_SEARCH, Summary, significant
+from benchmarks.summary import NO_SEARCH, Summary, percent, significant
 from benchmarks.table import Masking
 from benchmarks.verify import Verdict, count, in_words, verify
 from recsys.evaluation.significance import Comparison
@@ -46,7 +46,7 @@ class Sections:
             parts.append(
                 Figure(
                     Plots(self.summary, rule).bars(),
-                    f"Bars: mean over seeds; lines: {level:.0%} bootstrap interval over users; dots: seeds. "
+                    f"Bars: mean over seeds; lines: {percent(level)} bootstrap interval over users; dots: seeds. "
                     f"Grey: learned without contrast.",
                 )
             )
@@ -109,7 +109,7 @@ class Sections:
         header = (
             "",
             f"{table.monitor}, difference",
-            f"{table.confidence:.0%} interval",
+            f"{percent(table.confidence)} interval",
             "d",
             "p",
             "p, Holm",
@@ -161,7 +161,7 @@ class Sections:
         if not verdicts:
             return Section("", [])
         table = self.summary.board.table
-        parts: list[Part] = [f"{count(verdicts)}; reproduced means within {table.tolerance:.0%}."]
+        parts: list[Part] = [f"{count(verdicts)}; reproduced means within {percent(table.tolerance)}."]
         shown = [verdict for verdict in verdicts if verdict.ours is not None]
         if again := dict.fromkeys(v.row for v in shown if self.summary.rows[v.row].tested_before):
             names = ", ".join(map(self.summary.title, again))

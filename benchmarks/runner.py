@@ -70,7 +70,7 @@ class Runner(ABC):
         make_folder(log.parent)
         self.say(f"{row}, seed {seed}: started")
         code = processes.run(self.arguments(row, seed), log, lock)
-        if processes.ended:
+        if code and processes.ended:
             told = "interrupted; the same command goes on"
         else:
             told = f"failed with status {code}: {last_line(log)} ({log})" if code else self.told(row, seed)

@@ -14,7 +14,7 @@ from benchmarks.record import Record, per_user
 from benchmarks.record_checks import load
 from benchmarks.table import Masking, Row
 from recsys.evaluation.significance import Comparison, compare, interval
-from recsys.search_space import searchable, space_of
+from recsys.search_space import searchable
 
 NO_SEARCH = "—"
 """Stands for the number of trials of a row that has nothing to search."""
@@ -158,8 +158,9 @@ class Summary:
             return NO_SEARCH
         if by_hand:
             return f"{by_hand} by hand"
-        space = space_of(self.rows[row].search or self.board.table.search.space)
-        return "0" if not space or searchable(space, self.board.experiment(row, 0)) else NO_SEARCH
+        experiment = self.board.experiment(row, 0)
+        nothing_said = not (self.rows[row].search or self.board.table.search.space)
+        return "0" if nothing_said or searchable(self.board.space(row, experiment), experiment) else NO_SEARCH
 
     def slices(self, row: str, rule: str) -> dict[str, dict[str, float]]:
         """Slice -> what is measured of it, mean over the seeds; {} where the records have none."""
@@ -227,6 +228,11 @@ class Summary:
 def short(commits: str) -> list[str]:
     """The first ten digits of each commit, and whether files were changed."""
     return [name[:10] + ("-dirty" if name.endswith("-dirty") else "") for name in commits.split(", ")]
+
+
+def percent(share: float) -> str:
+    """A share as people read it, no digit lost: 0.025 is 2.5%."""
+    return f"{100 * share:g}%"
 
 
 def significant(probability: float) -> str:

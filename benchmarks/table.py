@@ -5,7 +5,7 @@ for a row stands in `configs/<name>/<row>.yaml` and is laid over it, so that a s
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -83,14 +83,14 @@ class Published:
     """The split they were made on; ~ if it is another one than any here, or the source does not say."""
     masking: Masking | None = None
     """Their masking; ~ if the source does not say."""
-    candidates: Candidates = "all"
-    """What they ranked."""
+    candidates: Candidates | None = None
+    """What they ranked; ~ if the source does not say."""
     selection: Selection | None = None
     """How they chose the epoch; ~ if the source does not say."""
     note: str = ""
 
     def __post_init__(self) -> None:
-        refuse_twice(self.metrics)
+        refuse_odd_metrics(self.metrics)
         for name, values in self.rows.items():
             if len(values) != len(self.metrics):
                 raise InputError(f"rows.{name}: has {len(values)} values for {len(self.metrics)} metrics")
@@ -152,9 +152,14 @@ class Table:
 
     def __post_init__(self) -> None:
         refuse_odd_names(self.rows)
-        refuse_twice(self.metrics)
+        refuse_odd_metrics(self.metrics)
         problems = [f"published {p.source!r}: {problem}" for p in self.published for problem in self.unknown(p)]
         problems += [problem for name, row in self.rows.items() for problem in self.unlike_a_variant(name, row)]
+        sources = [block.source for block in self.published]
+        problems += [
+            f"published {name!r}: two blocks are called so; say what sets them apart"
+            for name in dict.fromkeys(name for name in sources if sources.count(name) > 1)
+        ]
         if not self.metrics:
             problems.append("metrics: name at least one, such as ndcg@10")
         if not self.masking or len(set(self.masking)) < len(self.masking):
@@ -205,18 +210,21 @@ class Table:
                         yield name, metric, value, block
 
 
-def refuse_odd_names(rows: Iterable[object]) -> None:
-    """Raise `InputError` where a row is called what no file can be called."""
-    for name in rows:
-        if not isinstance(name, str) or not NAME.fullmatch(name):
+def refuse_odd_names(rows: Mapping[str, Row]) -> None:
+    """Raise `InputError` where a row that can be run is called what no file can be called."""
+    for name, row in rows.items():
+        if not isinstance(name, str) or (row.model is not None and not NAME.fullmatch(name)):
             raise InputError(
                 f"rows: {name!r} cannot name files; write letters, digits, _, -, + or ., a letter or digit first, in "
                 f"quotes where YAML would read something else; `title` is what pages show"
             )
 
 
-def refuse_twice(metrics: Sequence[str]) -> None:
-    """Raise `InputError` where a metric is unknown, or named more than once."""
-    parsed = [parse(name) for name in metrics]
-    if twice := [name for name, metric in zip(metrics, parsed, strict=True) if parsed.count(metric) > 1]:
+def refuse_odd_metrics(metrics: Sequence[str]) -> None:
+    """Raise `InputError` where a metric is unknown, spelt in another way than ours, or named more than once."""
+    for name in metrics:
+        kind, k = parse(name)
+        if name != f"{kind}@{k}":
+            raise InputError(f"metrics: write {kind}@{k} for {name!r}")
+    if twice := [name for name in metrics if metrics.count(name) > 1]:
         raise InputError(f"metrics: {twice[0]} is named twice; name each once")

@@ -14,7 +14,7 @@ from graphcl.training.checkpoint import make_folder, write_atomically
 from graphcl.training.lock import locked
 from recsys.config import dump
 from recsys.experiment import Experiment
-from recsys.search_space import Space, searchable, space_of
+from recsys.search_space import Space, searchable
 from recsys.tune import TRIALS, Found, is_another, search, summary
 
 SEED = 2026
@@ -36,7 +36,8 @@ def tune_table(
         InputError: the table has no `search`, a row is unknown, or another runner is at this table.
     """
     wanted = board.table.search
-    if not wanted.space or not (trials or wanted.trials):
+    searching = wanted.space or any(line.search for line in board.table.rows.values())
+    if not searching or not (trials or wanted.trials):
         raise InputError(f"table {board.name}: has no block 'search', which says what is searched")
     with locked(board.home.runs(board.name) / ".lock", f"table {board.name}"):
         for row in board.choose(rows):
@@ -44,7 +45,7 @@ def tune_table(
                 say(f"{row}: is a variant of {board.table.rows[row].variant_of} and has what is found for that")
                 continue
             experiment = board.experiment(row, SEED, device=device, tuned=False)
-            space = space_of(board.table.rows[row].search or wanted.space)
+            space = board.space(row, experiment)
             if not searchable(space, experiment):
                 say(f"{row}: has none of the keys that are searched")
                 continue
@@ -71,9 +72,10 @@ def tune_table(
 
 
 def keep(board: Board, row: str, trials: bytes, found: Found, say: Callable[[str], None]) -> None:
-    """Write the trials and what they found beside the table; those of another search are moved to its run folder."""
+    """Write the trials and what they found beside the table; what else is there is moved to its run folder."""
     kept, target = board.home.results(board.name) / "tuning" / f"{row}.jsonl", board.home.found(board.name, row)
-    if kept.exists() and not trials.startswith(kept.read_bytes()):
+    continued = kept.exists() and trials.startswith(kept.read_bytes())
+    if not continued and (kept.exists() or target.exists()):
         moved = set_aside([kept, target], board.home.runs(board.name) / "tuning" / "superseded")
         say(f"{row}: there was another search of it, which is kept as {moved}")
     for place, content in ((kept, trials), (target, yaml.safe_dump(dump(found), sort_keys=False).encode())):

@@ -99,7 +99,8 @@ def obstacle(table: Table, row: str, metric: str, block: Published) -> str:  # n
     if block.masking not in table.masking:
         return f"other masking: {MASKING_WORDS[block.masking]}"
     if block.candidates != table.candidates:
-        return f"other candidates: {CANDIDATE_WORDS[block.candidates]}"
+        ranked = block.candidates and f"other candidates: {CANDIDATE_WORDS[block.candidates]}"
+        return ranked or "the source does not say what was ranked"
     if metric not in table.metrics:
         return f"{metric} is not measured here"
     return other_epoch(table, block)

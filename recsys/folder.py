@@ -226,9 +226,13 @@ class MetricsFile:
     def read(self) -> list[dict[str, Any]]:
         """The records so far; a last line cut short by a kill is left out."""
         records = []
-        for line in self.path.read_text().splitlines() if self.path.exists() else []:
+        for line in self.path.read_text(errors="replace").splitlines() if self.path.exists() else []:
             try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                record = None
+            if isinstance(record, dict) and isinstance(record.get("epoch"), int):
+                records.append(record)
+            else:
                 logger.warning("%s: a line was cut short by an interruption and is left out", self.path)
         return records

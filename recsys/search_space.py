@@ -1,14 +1,13 @@
 """What a search for hyper-parameters may try, and whether a model has it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from graphcl.errors import InputError, suggest
 from graphcl.training.loop import Training
-from recsys.config import ConfigError, construct, named
+from recsys.config import ConfigError, construct, convert, named
 from recsys.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -128,23 +127,31 @@ def applicable(space: Mapping[str, Any], experiment: Experiment) -> Space:
 
 
 def refuse_misfits(space: Space, experiment: Experiment) -> None:
-    """Check a space that somebody wrote for this very model.
+    """Check a space that somebody wrote for this very model, each key by itself: two may still not go together.
 
     Raises:
         ConfigError: every key that the model and its training lack, and every end or value that they do not admit.
     """
-    known = full_names(experiment)
-    problems = []
+    known = searched(experiment)
+    hints = {
+        "model": get_type_hints(experiment.model.Config, include_extras=True),
+        "training": get_type_hints(Training, include_extras=True),
+    }
+    problems: list[str] = []
     for key, choice in space.items():
-        places = [name for name in known if key in (name, name.partition(".")[2])]
+        places = [
+            (block, field)
+            for block, keys in known.items()
+            for name, field in keys.items()
+            if key in (name, f"{block}.{name}")
+        ]
         if not places:
-            problems.append(f"search.{key}: unknown key{suggest(key, [name.partition('.')[2] for name in known])}")
+            near = suggest(key, [name for keys in known.values() for name in keys])
+            problems.append(f"search.{key}: unknown key{near}")
             continue
+        block, field = places[0]
         for value in (choice.low, choice.high) if isinstance(choice, Between) else choice:
-            try:
-                Experiment.load(experiment.tree(), [f"{key}={json.dumps(value)}"])
-            except ConfigError as error:
-                problems += [f"search.{line}" for line in str(error).splitlines()]
+            convert(hints[block][field], value, f"search.{block}.{field}", problems)
     if problems:
         raise ConfigError("\n".join(problems))
 

@@ -54,9 +54,7 @@ def load_split(
     """
     if isinstance(dataset, Mapping):
         return load_own(build(OwnData, dataset, "dataset"), split, filters, task)
-    entry = find_entry(dataset)
-    if entry.kind != "interactions":
-        raise InputError(f"dataset: {dataset!r} is a {entry.kind}, not interactions; it cannot be split")
+    entry = find_interactions(dataset)
     named = choose_split(dataset, entry, split or (task if task in entry.splits else None))
     events = load_events(dataset, entry)
     rules = entry.filters if filters is None else filters
@@ -66,6 +64,18 @@ def load_split(
         compare(dataset, {part: len(getattr(result, part)) for part in ("train", "valid", "test")}, vars(named))
         compare_digest(dataset, result, named)
     return result
+
+
+def find_interactions(name: str) -> Entry:
+    """The entry of that name.
+
+    Raises:
+        InputError: there is none, or it holds no interactions.
+    """
+    entry = find_entry(name)
+    if entry.kind != "interactions":
+        raise InputError(f"dataset: {name!r} is a {entry.kind}, not interactions; it cannot be split")
+    return entry
 
 
 def split_interactions(

@@ -349,7 +349,7 @@ def test_a_curve_that_was_lost_makes_no_record(board, home):
     run_cell(board, "mf", 0).unlink()
     (metrics,) = (home / "runs" / "tiny" / "mf-0").glob("*/metrics.jsonl")
     metrics.write_text("{")
-    with pytest.raises(InputError, match=r"each epoch from 0 to 2 once .curve.; delete the folder"):
+    with pytest.raises(InputError, match=r"metrics.jsonl: has lost epochs; delete the folder"):
         run_cell(board, "mf", 0)
     assert not records.path_of(board, "mf", 0).exists()
 
@@ -401,6 +401,9 @@ def test_rows_are_called_what_files_can_be_called(define, name):
         ({"search": {"space": {"learning_rate": [-1.0]}}}, "rows.mf: search.*learning_rate"),
         ({"search": {"space": {"temperature": {"low": 0.0, "high": 1.0}}}}, "rows.simgcl: search.*temperature"),
         ({"search": {"space": {"temperature": {"low": 0.1, "high": float("inf")}}}}, "must rise, be finite"),
+        ({"dataset": "acm"}, "'acm' is a graph, not interactions"),
+        ({"rows": {"mf": {"model": {"kind": ["mf"]}}}}, "rows.mf: .*kind"),
+        ({"rows": {"sasrec": {"model": "sasrec"}}}, "rows.sasrec: the masking rule 'train' is for general models"),
         (
             {"rows": {"mf": {"model": "mf", "search": {"temperature": [0.1]}}}},
             "rows.mf: search.temperature: unknown key",
@@ -412,10 +415,54 @@ def test_mistakes_in_a_table_are_named_before_anything_runs(define, changes, sen
         define(**changes)
 
 
+def test_values_that_only_together_do_not_fit_are_left_to_the_search(define, command):
+    ncl = {"kind": "ncl", "embedding_size": 4, "n_clusters": 2}  # contrasts with layer 2, which one layer has not
+    space = {"model.n_layers": [1, 2], "cl_layer": [2]}
+    rows = {"ncl": {"model": ncl}, "popularity": {"model": "popularity"}}
+    board = define(rows=rows, search={"trials": 2, "epochs": 1, "space": space})
+    status, output, errors = command("tune", "tiny", "--device", "cpu")
+    assert (status, "popularity: has none of the keys" in output) == (0, True), errors
+    assert board.found("ncl").trials == 2
+    assert command("list")[0] == 0 and command("report", "tiny")[0] == 0
+
+
+def test_what_a_search_would_overwrite_is_kept(define, command, home):
+    board = define(search={"trials": 1, "epochs": 1, "space": {"learning_rate": [0.05]}})
+    path = home / "configs" / "tiny" / "mf.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("{trials: 1, best: 0, value: 0.1, seconds: 1, epochs: 1, training: {learning_rate: 0.7}}")
+    assert command("tune", "tiny", "--rows", "mf", "--device", "cpu")[0] == 0
+    assert board.found("mf").training == {}
+    assert "0.7" in (home / "runs" / "tiny" / "tuning" / "superseded" / "mf.0.yaml").read_text()
+
+
+def test_a_variant_is_not_credited_with_a_search(define, home):
+    (home / "configs" / "tiny").mkdir(parents=True)
+    (home / "configs" / "tiny" / "v.yaml").write_text("{trials: 50, best: 0, value: 0.1, seconds: 1, epochs: 1}")
+    mf = {"title": "MF", "model": {"kind": "mf", "embedding_size": 8}}
+    with pytest.raises(InputError, match=r"v.yaml: the table has no row of this name that could be searched"):
+        define(rows={"mf": mf, "v": {"variant_of": "mf", "model": {"embedding_size": 4}}})
+
+
+def test_a_training_whose_epochs_were_lost_does_not_go_on(board, home, monkeypatch):
+    def stop(self, record):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Meter, "tick", stop)
+        run_cell(board, "mf", 0)
+    (metrics,) = (home / "runs" / "tiny" / "mf-0").glob("*/metrics.jsonl")
+    metrics.write_text('[]\n{"epoch": 1}\n')
+    with pytest.raises(InputError, match=r"metrics.jsonl: has lost epochs; delete the folder"):
+        run_cell(board, "mf", 0)
+
+
 def test_what_was_found_for_no_row_is_named(board, home):
     (home / "configs" / "tiny").mkdir(parents=True)
     (home / "configs" / "tiny" / "simgl.yaml").write_text("trials: 1")
-    with pytest.raises(InputError, match=r"simgl.yaml: the table trains no row of this name; did you mean 'simgcl'"):
+    with pytest.raises(
+        InputError, match=r"simgl.yaml: the table has no row of this name that could be searched; did you mean 'simgcl'"
+    ):
         Board.load("tiny", Home(home))
 
 

@@ -284,6 +284,16 @@ def test_trials_that_somebody_edited_are_named_and_kept(tmp_path, experiment, wo
     assert path.read_text() == edited
 
 
+@pytest.mark.parametrize("keys", ['{"training.learning_rate": 7.0}', '{"model.n_layers": 1}', "{}"])
+def test_a_trial_of_another_space_is_named(tmp_path, experiment, world, keys):
+    space = {"learning_rate": Between(low=0.01, high=0.1)}
+    search(experiment, space, tmp_path, trials=2, split=world)
+    path = tmp_path / "trials.jsonl"
+    path.write_text(re.sub(r'"keys": {"[^}]*}', f'"keys": {keys}', path.read_text()))
+    with pytest.raises(InputError, match=r"trials.jsonl, line 2: is not trial 1"):
+        search(experiment, space, tmp_path, trials=3, split=world)
+
+
 @pytest.mark.parametrize("size", [10**12, 10**18, 10**25])
 def test_a_size_beyond_memory_is_a_failed_trial(tmp_path, experiment, world, size):
     done = search(experiment, {"embedding_size": (size,)}, tmp_path, trials=2, split=world)
