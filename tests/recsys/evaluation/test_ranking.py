@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -89,9 +89,10 @@ def test_lists_follow_the_rule(world, mask_history, repeats, memory_budget):
     st.integers(1, 10),
     st.integers(2, 9),
     st.sampled_from([0, 300, 5000]),
-    st.sampled_from([0.0, 0.3, 0.95]),
+    st.sampled_from([0.0, 0.3, 0.95, 0.995]),
     st.integers(0, 2**31),
 )
+@example(k=12, num_columns=218, levels=1, branching=2, short=0, hidden=0.95, seed=2)
 def test_blocked_search_equals_topk(k, num_columns, levels, branching, short, hidden, seed):
     g = torch.Generator().manual_seed(seed)
     scores = torch.randint(4**levels, (3, num_columns), generator=g).float()
@@ -110,6 +111,17 @@ def test_blocked_search_equals_topk(k, num_columns, levels, branching, short, hi
         len(set(row[shown].tolist())) == shown.sum() for row, shown in zip(columns, values.isfinite(), strict=True)
     )
     assert torch.equal(integers.float(), values.clamp(min=-1))
+
+
+def test_of_a_wide_catalogue_with_few_candidates_none_is_shown_twice():
+    """Of 5,001 items all but a dozen are hidden, among them item 0."""
+    scores = torch.full((50, 5001), -torch.inf)
+    shown = torch.stack([torch.randperm(5001, generator=torch.Generator().manual_seed(row))[:12] for row in range(50)])
+    shown[:, 0] = 0
+    scores.scatter_(1, shown, torch.arange(12.0).flip(0).expand(50, 12).contiguous())
+    items, _ = best_items(scores, 20, Ragged.of([[]] * 50))
+    assert torch.equal(items[:, :12], shown)
+    assert (items[:, 12:] == 5001).all()
 
 
 def test_nan_among_ties_of_a_short_catalogue_never_ranks():
