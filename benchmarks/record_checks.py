@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 TOLERANCE = 1e-5
 """A mean and its values per user, which are kept in float32, agree to this."""
 
+MACHINE = {"system", "cores", "threads", "gpu"}
+"""What a record says of the machine that it was made on."""
+
 
 def refuse_other_split(board: Board, record: Record, path: Path) -> None:
     """Raise `InputError` where a record is not of the table's data."""
@@ -87,8 +90,9 @@ def damages(board: Board, record: Record) -> Iterator[str]:
     """Nested parts of a record that are not what reports read."""
     machine = record.environment.get("machine")
     told = has(record.environment.get("packages")) and "python" in record.environment
-    whole = isinstance(machine, Mapping) and {"system", "cores", "threads", "gpu"} <= machine.keys()
-    if not told or not isinstance(machine, Mapping) or not whole or not isinstance(machine["gpu"], str | None):
+    if not (
+        told and isinstance(machine, Mapping) and machine.keys() >= MACHINE and isinstance(machine["gpu"], str | None)
+    ):
         yield "does not say where it was made (environment)"
     best, last = (record.outcome.get(name) for name in ("best_epoch", "last_epoch"))
     if not (isinstance(best, int) and isinstance(last, int) and 0 <= best <= last):
